@@ -1,0 +1,14 @@
+# Compile options that every target of this project shares.
+add_library(qwodel_options INTERFACE)
+target_compile_options(qwodel_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  # Same bytes on every machine: a*b+c is never fused (design: numerics).
+  -ffp-contract=off)
+if(QWODEL_WERROR)
+  target_compile_options(qwodel_options INTERFACE -Werror)
+endif()
+if(QWODEL_SANITIZE)
+  target_compile_options(qwodel_options INTERFACE
+    -fsanitize=${QWODEL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(qwodel_options INTERFACE -fsanitize=${QWODEL_SANITIZE})
+endif()

@@ -1,0 +1,31 @@
+// The list of codecs. A new one: declare it here and add its row.
+#include <algorithm>
+#include <array>
+
+#include "codecs/codec.h"
+
+namespace qwodel {
+
+extern const Codec codec_f32;
+extern const Codec codec_f16;
+extern const Codec codec_bf16;
+
+namespace {
+
+constexpr std::array kCodecs = {
+    &codec_f32,
+    &codec_f16,
+    &codec_bf16,
+};
+
+}  // namespace
+
+std::span<const Codec* const> codecs() { return kCodecs; }
+
+const Codec* find_codec(TensorType type) {
+  const auto codec = std::find_if(kCodecs.begin(), kCodecs.end(),
+                                  [type](const Codec* row) { return row->type == type; });
+  return codec == kCodecs.end() ? nullptr : *codec;
+}
+
+}  // namespace qwodel

@@ -1,0 +1,84 @@
+#include "io/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+[[noreturn]] void fail_open(const std::filesystem::path& path, int error) {
+  throw DependencyError({.where = path.string(),
+                         .found = std::strerror(error),
+                         .expected = "a readable file",
+                         .remedy = error == ENOENT ? "check the path" : "check its permissions"});
+}
+
+// The page-aligned range around a part (grow) or inside it (shrink).
+std::pair<std::uintptr_t, std::size_t> page_range(std::span<const std::byte> part, bool grow) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  auto first = reinterpret_cast<std::uintptr_t>(part.data());
+  auto last = first + part.size();
+  first = (grow ? first : first + page - 1) & ~(page - 1);
+  last = (grow ? last + page - 1 : last) & ~(page - 1);
+  return {first, last > first ? last - first : 0};
+}
+
+}  // namespace
+
+MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
+  const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail_open(path_, errno);
+  struct stat status{};
+  if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    const int error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    ::close(file);
+    fail_open(path_, error);
+  }
+  size_ = static_cast<std::size_t>(status.st_size);
+  if (size_ > 0) {
+    void* mapping = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+    const int error = errno;
+    ::close(file);
+    if (mapping == MAP_FAILED) fail_open(path_, error);
+    data_ = static_cast<const std::byte*>(mapping);
+  } else {
+    ::close(file);
+  }
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void read_ahead(std::span<const std::byte> part) {
+  const auto [address, length] = page_range(part, true);
+  if (length > 0) ::madvise(reinterpret_cast<void*>(address), length, MADV_WILLNEED);
+}
+
+void drop_pages(std::span<const std::byte> part) {
+  const auto [address, length] = page_range(part, false);
+  if (length > 0) ::madvise(reinterpret_cast<void*>(address), length, MADV_DONTNEED);
+}
+
+}  // namespace qwodel
