@@ -1,7 +1,8 @@
 // The weights of a checkpoint as float matrices, however they are stored.
 //
-// A stored group (qweight + qzeros + scales, or weight + weight_scale_inv) becomes one logical tensor
-// with the name and shape it had before it was quantized. Reads decode exactly what the format means.
+// A stored group (qweight + qzeros + scales, or weight + weight_scale_inv) becomes one logical
+// tensor with the name and shape it had before it was quantized. Reads decode exactly what the
+// format means.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/tensor_type.h"
@@ -38,7 +40,8 @@ class WeightTensor {
   // without decoding when the output type is the same. Empty otherwise.
   virtual std::span<const std::byte> raw() const { return {}; }
 
-  // The mapped bytes behind values [first, first + count), for read-ahead and dropping. May be empty.
+  // The mapped bytes behind values [first, first + count), for read-ahead and dropping. May be
+  // empty.
   virtual std::vector<std::span<const std::byte>> storage(std::uint64_t first,
                                                           std::uint64_t count) const = 0;
 
@@ -53,7 +56,9 @@ class WeightTensor {
   bool quantized_;
 };
 
-// All logical tensors of a checkpoint, in the checkpoint's order. The checkpoint must outlive them.
+// All logical tensors of a checkpoint: in the checkpoint's order, except that tensors rebuilt from
+// parts of other names (GPTQ, AWQ, pack-quantized) come last, where the reference converter puts
+// them. The checkpoint must outlive them.
 class Weights {
  public:
   // Reads quantization_config of config.json. Throws FormatNotSupportedError for a quantization
@@ -65,6 +70,7 @@ class Weights {
 
  private:
   std::vector<std::unique_ptr<WeightTensor>> tensors_;
+  std::unordered_map<std::string_view, const WeightTensor*> by_name_;
 };
 
 }  // namespace qwodel
