@@ -14,11 +14,12 @@
 
 namespace qwodel {
 
-// A strided view of one source tensor, in elements: value at (i0, i1, ...) is the source's row-major
-// element offset + i0 * strides[0] + i1 * strides[1] + ... Every reordering that GGUF needs (permuted
-// rotary rows, transposed Conv1D, regrouped QKV, split MLA projections) is such a view.
+// A strided view of one source tensor, in elements: value at (i0, i1, ...) is the source's
+// row-major element offset + i0 * strides[0] + i1 * strides[1] + ... Every reordering that GGUF
+// needs (permuted rotary rows, transposed Conv1D, regrouped QKV, split MLA projections) is such a
+// view.
 struct TensorView {
-  std::uint32_t source = 0;            // index into ModelSpec::sources
+  std::uint32_t source = 0;  // index into ModelSpec::sources
   std::uint64_t offset = 0;
   std::vector<std::uint64_t> shape;    // outermost first
   std::vector<std::uint64_t> strides;  // same length as shape
@@ -37,13 +38,13 @@ struct ModelTensor {
   bool keep_f32 = false;             // the converter writes it as F32 whatever the output type
   std::vector<TensorView> parts;
   Elementwise op = Elementwise::none;
-  std::vector<float> generated;      // values of a tensor without parts (rope factors)
+  std::vector<float> generated;  // values of a tensor without parts (rope factors)
 };
 
 struct ModelSpec {
-  std::string architecture;          // GGUF's name: "llama", "qwen2moe"
-  GgufMetadata metadata;             // general.*, ARCH.*, tokenizer.*, in the converter's order; without
-                                     // general.file_type, which the target knows
+  std::string architecture;  // GGUF's name: "llama", "qwen2moe"
+  GgufMetadata metadata;     // general.*, ARCH.*, tokenizer.*, in the converter's order; without
+                             // general.file_type, which the target knows
   std::vector<std::string> sources;  // names of the checkpoint tensors that views refer to
   std::vector<ModelTensor> tensors;  // in the converter's order
 };
@@ -61,8 +62,8 @@ struct ModelOptions {
 };
 
 // Describes a Hugging Face model. `directory` holds config.json and the tokenizer files. Throws
-// FormatNotSupportedError for an unknown class (names it, the nearest known one and the first tensor
-// that has no rule) and ValidationError for a tensor without rule or a rule without tensor.
+// FormatNotSupportedError for an unknown class (names it, the nearest known one and the first
+// tensor that has no rule) and ValidationError for a tensor without rule or a rule without tensor.
 ModelSpec describe_model(const std::filesystem::path& directory, const Json& config,
                          std::span<const SourceTensor> tensors, const ModelOptions& options);
 
