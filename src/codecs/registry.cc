@@ -9,13 +9,18 @@ namespace qwodel {
 extern const Codec codec_f32;
 extern const Codec codec_f16;
 extern const Codec codec_bf16;
+extern const Codec codec_tq1_0;
+extern const Codec codec_tq2_0;
+extern const Codec codec_mxfp4;
+extern const Codec codec_nvfp4;
+extern const Codec codec_q1_0;
+extern const Codec codec_q2_0;
 
 namespace {
 
 constexpr std::array kCodecs = {
-    &codec_f32,
-    &codec_f16,
-    &codec_bf16,
+    &codec_f32,   &codec_f16,   &codec_bf16, &codec_tq1_0, &codec_tq2_0,
+    &codec_mxfp4, &codec_nvfp4, &codec_q1_0, &codec_q2_0,
 };
 
 }  // namespace
