@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "formats/gguf_reader.h"
 #include "formats/model_files.h"
 #include "formats/safetensors.h"
 #include "qwodel/error.h"
@@ -86,6 +87,16 @@ std::unique_ptr<Checkpoint> open_weight_file(const fs::path& path, bool torch) {
   return std::make_unique<Checkpoint>(std::move(contents));
 }
 
+std::unique_ptr<Checkpoint> open_gguf(const fs::path& path) {
+  GgufModel model = read_gguf_model(path);
+  Checkpoint::Contents contents;
+  contents.directory = path.parent_path().empty() ? fs::path(".") : path.parent_path();
+  contents.files = std::move(model.files);
+  contents.tensors = std::move(model.tensors);
+  contents.gguf_metadata = std::move(model.metadata);
+  return std::make_unique<Checkpoint>(std::move(contents));
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(Contents contents) : contents_(std::move(contents)) {
@@ -116,6 +127,7 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
   }
   if (fs::is_directory(status)) return open_directory(path);
   const std::string extension = path.extension().string();
+  if (extension == ".gguf" || looks_like_gguf(path)) return open_gguf(path);
   if (extension == ".safetensors") return open_weight_file(path, false);
   throw FormatNotSupportedError({.where = path.string(),
                                  .found = "no known kind of file",

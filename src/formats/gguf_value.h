@@ -25,10 +25,9 @@ using GgufArray =
                  std::vector<float>, std::vector<GgufBool>, std::vector<std::string>,
                  std::monostate, std::vector<std::uint64_t>, std::vector<std::int64_t>,
                  std::vector<double>>;
-using GgufValue =
-    std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t,
-                 std::int32_t, float, GgufBool, std::string, GgufArray, std::uint64_t, std::int64_t,
-                 double>;
+using GgufValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
+                               std::uint32_t, std::int32_t, float, GgufBool, std::string, GgufArray,
+                               std::uint64_t, std::int64_t, double>;
 
 // Keys in the order they were set, which is the order they are written in.
 class GgufMetadata {
@@ -37,8 +36,11 @@ class GgufMetadata {
   // counts are u32, flags GgufBool, arrays of ids i32.
   void set(std::string_view key, GgufValue value);
   void set(std::string_view key, const char* value) { set(key, GgufValue(std::string(value))); }
-  void set_u32(std::string_view key, std::uint64_t value);  // REQUIRES: fits u32, else ValidationError
-  void set_f32(std::string_view key, double value) { set(key, GgufValue(static_cast<float>(value))); }
+  void set_u32(std::string_view key,
+               std::uint64_t value);  // REQUIRES: fits u32, else ValidationError
+  void set_f32(std::string_view key, double value) {
+    set(key, GgufValue(static_cast<float>(value)));
+  }
   void set_bool(std::string_view key, bool value) { set(key, GgufValue(GgufBool{value})); }
   void set_string(std::string_view key, std::string_view value) {
     set(key, GgufValue(std::string(value)));
@@ -46,6 +48,11 @@ class GgufMetadata {
   template <class T>
   void set_array(std::string_view key, std::vector<T> values) {
     set(key, GgufValue(GgufArray(std::move(values))));
+  }
+
+  // Adds a key at the end without looking for it. REQUIRES: the key is new.
+  void append(std::string key, GgufValue value) {
+    entries_.emplace_back(std::move(key), std::move(value));
   }
 
   bool erase(std::string_view key);
