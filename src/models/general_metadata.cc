@@ -195,7 +195,9 @@ std::optional<std::vector<Link>> read_card_links(const CardValue& card,
     }
   };
   if (value->kind == CardValue::Kind::text) add(*value);
-  for (const CardValue& item : value->items) add(item);
+  if (value->kind == CardValue::Kind::list) {
+    for (const CardValue& item : value->items) add(item);
+  }
   return links;
 }
 

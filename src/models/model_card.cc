@@ -119,7 +119,8 @@ class Reader {
         value.kind = CardValue::Kind::map;
         for (const auto& member : node) {
           if (!member.first.IsScalar()) continue;
-          value.members.emplace_back(read_text(member.first), read(member.second, depth + 1));
+          value.keys.push_back(read_text(member.first));
+          value.items.push_back(read(member.second, depth + 1));
         }
         break;
       default:
@@ -152,9 +153,10 @@ class Reader {
 }  // namespace
 
 const CardValue* CardValue::find(std::string_view key) const {
-  const auto member = std::find_if(members.rbegin(), members.rend(),
-                                   [&](const auto& entry) { return entry.first == key; });
-  return member == members.rend() ? nullptr : &member->second;
+  for (std::size_t i = keys.size(); i > 0; --i) {
+    if (keys[i - 1] == key) return &items[i - 1];
+  }
+  return nullptr;
 }
 
 CardValue load_model_card(const std::filesystem::path& directory) {

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace qwodel {
@@ -22,10 +21,10 @@ struct CardValue {
 
   Kind kind = Kind::null;
   std::string text;
-  std::vector<CardValue> items;
-  std::vector<std::pair<std::string, CardValue>> members;
+  std::vector<CardValue> items;   // of a list; the values of a map
+  std::vector<std::string> keys;  // of a map, one per item
 
-  // The member of a map (the last of several with one key), or nullptr.
+  // The value of a map (the last of several with one key), or nullptr.
   const CardValue* find(std::string_view key) const;
 };
 

@@ -144,14 +144,14 @@ TEST(ModelCard, AliasesCannotBlowItUp) {
   yaml = "---\na: &a " + std::string(1'000'000, 'x') + "\nb: [";
   for (int i = 0; i < 1000; ++i) yaml += "*a, ";
   directory.write("README.md", yaml + "]\n---\n");
-  EXPECT_TRUE(load_model_card(directory.path()).members.empty());
+  EXPECT_TRUE(load_model_card(directory.path()).items.empty());
 }
 
 TEST(ModelCard, MissingFilesAreEmptyCards) {
-  EXPECT_TRUE(load_model_card("/nonexistent/directory").members.empty());
+  EXPECT_TRUE(load_model_card("/nonexistent/directory").items.empty());
   const NamedDirectory directory("x");
   std::filesystem::create_directory(directory.path() / "README.md");
-  EXPECT_TRUE(load_model_card(directory.path()).members.empty());
+  EXPECT_TRUE(load_model_card(directory.path()).items.empty());
 }
 
 TEST(ModelId, DirectoryWithoutOwnName) {
