@@ -9,6 +9,8 @@ namespace qwodel {
 extern const Codec codec_f32;
 extern const Codec codec_f16;
 extern const Codec codec_bf16;
+extern const Codec codec_q8_0;
+extern const Codec codec_q4_k;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -18,10 +20,21 @@ extern const Codec codec_q2_0;
 
 namespace {
 
+// clang-format off: one row per codec.
 constexpr std::array kCodecs = {
-    &codec_f32,   &codec_f16,   &codec_bf16, &codec_tq1_0, &codec_tq2_0,
-    &codec_mxfp4, &codec_nvfp4, &codec_q1_0, &codec_q2_0,
+    &codec_f32,
+    &codec_f16,
+    &codec_bf16,
+    &codec_q8_0,
+    &codec_q4_k,
+    &codec_tq1_0,
+    &codec_tq2_0,
+    &codec_mxfp4,
+    &codec_nvfp4,
+    &codec_q1_0,
+    &codec_q2_0,
 };
+// clang-format on
 
 }  // namespace
 
