@@ -90,16 +90,29 @@ constexpr CardKey kWrittenKeys[] = {
     {"general.source.repo_url", &Fields::source_repo_url},
 };
 
-// The text of a scalar. Numbers and dates are taken as written ("version: 1.0"); false and zero are
-// empty, as in Python.
+// False and zero in YAML 1.1: "no", "0", "-0.0", "0x0", "0e5".
+bool is_false(std::string_view scalar) {
+  static constexpr std::string_view kFalse[] = {"no",    "No",  "NO",  "false", "False",
+                                                "FALSE", "off", "Off", "OFF"};
+  if (std::find(std::begin(kFalse), std::end(kFalse), scalar) != std::end(kFalse)) return true;
+  if (scalar.starts_with('+') || scalar.starts_with('-')) scalar.remove_prefix(1);
+  if (scalar.starts_with("0x") || scalar.starts_with("0b")) {
+    scalar.remove_prefix(2);
+  } else {
+    scalar = scalar.substr(0, scalar.find_first_of("eE"));
+  }
+  return scalar.find_first_not_of("0_.:") == std::string_view::npos;
+}
+
+// The text of a scalar. Numbers and dates are taken as written ("version: 1.0"); what Python takes
+// for false (false, zero, an empty list) is an empty text.
 std::optional<std::string> text_of(const CardValue& value) {
+  if (value.kind == CardValue::Kind::null) return std::nullopt;
   if (value.kind == CardValue::Kind::text) return value.text;
-  if (value.kind != CardValue::Kind::scalar) return std::nullopt;
-  static constexpr std::string_view kFalse[] = {"no",  "No",  "NO",  "false", "False", "FALSE",
-                                                "off", "Off", "OFF", "0",     "0.0"};
-  const bool empty =
-      std::find(std::begin(kFalse), std::end(kFalse), value.text) != std::end(kFalse);
-  return empty ? std::string() : value.text;
+  if (value.kind != CardValue::Kind::scalar) {
+    return value.items.empty() ? std::optional<std::string>("") : std::nullopt;
+  }
+  return is_false(value.text) ? std::string() : value.text;
 }
 
 // Scalars of a list, as written.
@@ -353,8 +366,8 @@ void add_general_metadata(const std::filesystem::path& directory, const Json& co
 std::string artifact_name(const GgufMetadata& metadata, std::string_view encoding) {
   const auto part = [](std::string_view text) {
     std::string result(strip(text));
-    std::replace(result.begin(), result.end(), ' ', '-');
-    std::replace(result.begin(), result.end(), '/', '-');
+    std::replace_if(
+        result.begin(), result.end(), [](char c) { return (c >= 0 && c <= ' ') || c == '/'; }, '-');
     return result;
   };
   std::string name = "ggml-model";

@@ -33,7 +33,7 @@ void add_general_metadata(const std::filesystem::path& directory, const Json& co
                           GgufMetadata& metadata);
 
 // The ecosystem's file name without suffix, Base-Size-FineTune-Version-ENCODING, from the general.*
-// keys (GGUF specification, "naming convention"). Never contains '/'.
+// keys (GGUF specification, "naming convention"). Never contains '/' or control characters.
 std::string artifact_name(const GgufMetadata& metadata, std::string_view encoding);
 
 // "135M", "8.0B", "8x7.2B": two significant digits at least, in steps of thousand.

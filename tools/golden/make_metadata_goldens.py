@@ -152,6 +152,8 @@ def cards():
         "- a\n- list",
         "",
         "name: false",
+        "name: 00\nauthor: 0.\ndescription: -0x0\nurl: 0_0\nlicense_name: 0e+5",
+        "name: []\nmodel_name: A\nsize_label: {}\nauthor: {}\nmodel_creator: B",
         "license: other\nlicense_name:\nextra_gated_prompt: >-\n  You agree\nmodel-index:\n- name: x\n  results:\n"
         "  - task: {type: text}\n    metrics:\n    - {type: acc, value: 1.5}",
         "name: A\n...\n",
