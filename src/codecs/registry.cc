@@ -10,7 +10,11 @@ extern const Codec codec_f32;
 extern const Codec codec_f16;
 extern const Codec codec_bf16;
 extern const Codec codec_q8_0;
+extern const Codec codec_q2_k;
+extern const Codec codec_q3_k;
 extern const Codec codec_q4_k;
+extern const Codec codec_q5_k;
+extern const Codec codec_q6_k;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -26,7 +30,11 @@ constexpr std::array kCodecs = {
     &codec_f16,
     &codec_bf16,
     &codec_q8_0,
+    &codec_q2_k,
+    &codec_q3_k,
     &codec_q4_k,
+    &codec_q5_k,
+    &codec_q6_k,
     &codec_tq1_0,
     &codec_tq2_0,
     &codec_mxfp4,
