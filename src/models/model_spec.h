@@ -27,6 +27,9 @@ struct TensorView {
   bool operator==(const TensorView&) const = default;
 };
 
+// The view of all values of a source tensor in their own order.
+TensorView whole_tensor(std::uint32_t source, const std::vector<std::uint64_t>& shape);
+
 // Applied to every value after reading.
 enum class Elementwise : std::uint8_t { none, plus_one };
 

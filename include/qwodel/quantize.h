@@ -1,0 +1,81 @@
+// Quantizing a model: one call from a checkpoint to artifacts.
+//
+//   qwodel::QuantizeOptions options;
+//   options.model = "SmolLM2-135M";
+//   options.targets = {"gguf:Q4_K_M"};
+//   options.output = "SmolLM2-135M-Q4_K_M.gguf";
+//   const qwodel::QuantizeReport report = qwodel::quantize(options);
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qwodel/error.h"
+#include "qwodel/progress.h"
+
+namespace qwodel {
+
+struct QuantizeOptions {
+  std::filesystem::path model;       // Hugging Face directory, or .gguf
+  std::vector<std::string> targets;  // "gguf:Q4_K_M"; several may stand in one, comma-separated
+  std::filesystem::path output;      // file or directory; see cli.md in the documentation
+  std::filesystem::path imatrix;     // importance matrix (GGUF or .dat); empty: none
+
+  std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as
+                                          // convert_hf_to_gguf.py's option of that name
+  std::vector<std::string> tensor_types;  // "REGEX=TYPE", first match wins
+  std::string output_tensor_type;         // type of output.weight; empty: the mix decides
+  std::string token_embedding_type;       // type of token_embd.weight; empty: the mix decides
+  bool pure = false;                      // the file type's own type everywhere, no mix
+  bool leave_output_tensor = false;       // do not quantize output.weight
+
+  std::string arch_as;        // treat an unknown Llama-shaped class as this: "llama"
+  std::string tokenizer_pre;  // overrides tokenizer.ggml.pre
+  std::string model_name;     // overrides general.name
+
+  int threads = 0;                   // 0: one per core
+  std::uint64_t max_memory = 0;      // bytes the job may use for its buffers; 0: its default
+  std::uint64_t max_shard_size = 0;  // bytes of data per file; 0: one file
+  bool force = false;                // replace what is at the output path
+
+  ProgressCallback progress;                      // may be empty
+  std::function<void(std::string_view)> warning;  // may be empty
+  const CancelToken* cancel = nullptr;            // may be null
+};
+
+struct TensorReport {
+  std::string name;
+  std::string type;
+  std::uint64_t bytes = 0;
+  std::string method;
+  std::string reason;
+  std::optional<double> nmse;  // squared error / squared values; measured, so not part of a plan
+};
+
+struct ArtifactReport {
+  std::filesystem::path path;  // of the first shard where there are several
+  std::string target;          // "gguf:Q4_K_M"
+  std::uint64_t bytes = 0;     // of all files
+  double bits_per_weight = 0;  // of the tensors' data
+  std::vector<TensorReport> tensors;
+};
+
+struct QuantizeReport {
+  std::vector<ArtifactReport> artifacts;
+  std::uint64_t peak_memory_bytes =
+      0;  // of the process, mapped files not counted; an estimate in a plan
+  double seconds = 0;
+};
+
+// Quantizes and verifies; artifacts appear at their paths complete or not at all. Throws Error.
+QuantizeReport quantize(const QuantizeOptions& options);
+
+// What quantize() would do: every tensor, type, bytes and reason. Writes nothing.
+QuantizeReport plan(const QuantizeOptions& options);
+
+}  // namespace qwodel

@@ -1,0 +1,201 @@
+#include "pipeline/artifact_writer.h"
+
+#include <fmt/format.h>
+#include <tbb/enumerable_thread_specific.h>
+#include <tbb/global_control.h>
+#include <tbb/parallel_pipeline.h>
+#include <tbb/task_arena.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "io/atomic_file.h"
+#include "io/mapped_file.h"
+#include "pipeline/progress_meter.h"
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::uint64_t kReadAheadBytes = std::uint64_t{32} << 20;
+
+// A tile with its place in the output.
+struct Work {
+  Tile tile;
+  std::size_t file = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  bool last_of_tensor = false;
+  TileResult result;
+};
+
+std::vector<Work> schedule(const std::vector<GgufFile>& files,
+                           const std::vector<TileEncoder>& encoders, std::uint64_t tile_values) {
+  std::vector<Work> all;
+  for (std::size_t file = 0; file < files.size(); ++file) {
+    for (std::size_t i = 0; i < files[file].tensors.size(); ++i) {
+      const std::size_t tensor = files[file].tensors[i];
+      const TileEncoder& encoder = encoders[tensor];
+      std::uint64_t offset = files[file].layout.offsets[i];
+      for (const Tile& tile : encoder.tiles(tensor, tile_values)) {
+        const std::uint64_t bytes = tile.rows * encoder.row_bytes();
+        all.push_back({tile, file, offset, bytes, false, {}});
+        offset += bytes;
+      }
+      if (!all.empty()) all.back().last_of_tensor = true;
+    }
+  }
+  return all;
+}
+
+[[noreturn]] void fail_verification(const std::filesystem::path& path, std::string found) {
+  throw ValidationError({.where = path.string(),
+                         .found = std::move(found),
+                         .expected = "the bytes that were written",
+                         .remedy = "check the disk; nothing was put at the output path"},
+                        ErrorCode::verification_failed);
+}
+
+class Job {
+ public:
+  Job(const std::vector<GgufFile>& files, const std::vector<TileEncoder>& encoders,
+      const WriteOptions& options)
+      : files_(files),
+        encoders_(encoders),
+        options_(options),
+        work_(schedule(files, encoders, options.tile_values)) {
+    for (const Work& work : work_) total_bytes_ += work.bytes;
+    for (const GgufFile& file : files_) refuse_existing(file.path, options_.replace);
+    for (const GgufFile& file : files_) {
+      outputs_.push_back(
+          std::make_unique<AtomicFile>(file.path, file.layout.file_size, options_.replace));
+      outputs_.back()->write_at(0, file.layout.header);
+    }
+  }
+
+  std::vector<ErrorSums> run() {
+    run_pipeline("quantize", [this](Work& work) { encode(work); }, true);
+    verify();
+    for (const auto& output : outputs_) output->commit();
+    std::vector<ErrorSums> errors(encoders_.size());
+    for (const Work& work : work_) errors[work.tile.tensor].add(work.result.errors);
+    return errors;
+  }
+
+ private:
+  // Tiles are issued in file order, processed on all threads, and accounted for in file order.
+  template <class Process>
+  void run_pipeline(const char* stage, Process process, bool reads_source) {
+    ProgressMeter meter(stage, total_bytes_, options_.progress, options_.cancel);
+    std::size_t next = 0;
+    ahead_ = 0;
+    ahead_bytes_ = 0;
+    const auto issue = [&](tbb::flow_control& control) -> Work* {
+      if (next == work_.size()) {
+        control.stop();
+        return nullptr;
+      }
+      if (reads_source) read_source_ahead(next);
+      return &work_[next++];
+    };
+    const auto account = [&](Work* work) {
+      if (reads_source) drop_source(*work);
+      meter.advance(work->bytes);
+    };
+    const auto limit = static_cast<std::size_t>(options_.threads);
+    const tbb::global_control parallelism(tbb::global_control::max_allowed_parallelism, limit);
+    tbb::task_arena(options_.threads).execute([&] {
+      tbb::parallel_pipeline(
+          2 * limit, tbb::make_filter<void, Work*>(tbb::filter_mode::serial_in_order, issue) &
+                         tbb::make_filter<Work*, Work*>(tbb::filter_mode::parallel,
+                                                        [&](Work* work) {
+                                                          process(*work);
+                                                          return work;
+                                                        }) &
+                         tbb::make_filter<Work*, void>(tbb::filter_mode::serial_in_order, account));
+    });
+    meter.finish();
+  }
+
+  void encode(Work& work) {
+    throw_if_cancelled(options_.cancel);
+    TileEncoder::Scratch& scratch = scratch_.local();
+    work.result = encoders_[work.tile.tensor].encode(work.tile, scratch);
+    outputs_[work.file]->write_at(work.offset, scratch.bytes);
+  }
+
+  // Asks for the source bytes of the tiles up to kReadAheadBytes beyond the one issued.
+  void read_source_ahead(std::size_t next) {
+    ahead_ = std::max(ahead_, next);
+    while (ahead_ < work_.size() && ahead_bytes_ < kReadAheadBytes) {
+      const Work& work = work_[ahead_++];
+      const TileEncoder& encoder = encoders_[work.tile.tensor];
+      for (const auto part : tile_storage(work)) read_ahead(part);
+      ahead_bytes_ += work.tile.rows * encoder.cols();
+    }
+    const Work& issued = work_[next];
+    ahead_bytes_ -= std::min(ahead_bytes_, issued.tile.rows * encoders_[issued.tile.tensor].cols());
+  }
+
+  std::vector<std::span<const std::byte>> tile_storage(const Work& work) const {
+    const TileEncoder& encoder = encoders_[work.tile.tensor];
+    return encoder.reader().storage(work.tile.first_row * encoder.cols(),
+                                    work.tile.rows * encoder.cols());
+  }
+
+  // Source pages are touched once: dropping them keeps the process small beside any checkpoint.
+  void drop_source(const Work& work) const {
+    for (const auto part : tile_storage(work)) drop_pages(part);
+    if (!work.last_of_tensor) return;
+    for (const auto part : encoders_[work.tile.tensor].reader().whole_storage()) drop_pages(part);
+  }
+
+  // Reads every file back: the header byte for byte, the data by the hash of each tile.
+  void verify() {
+    std::vector<std::unique_ptr<MappedFile>> files;
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      files.push_back(std::make_unique<MappedFile>(outputs_[i]->temporary_path()));
+      const auto bytes = files.back()->bytes();
+      const auto& header = files_[i].layout.header;
+      if (bytes.size() != files_[i].layout.file_size) {
+        fail_verification(files_[i].path, fmt::format("{} bytes", bytes.size()));
+      }
+      if (std::memcmp(bytes.data(), header.data(), header.size()) != 0) {
+        fail_verification(files_[i].path, "a header that changed on disk");
+      }
+    }
+    const auto check = [&](Work& work) {
+      throw_if_cancelled(options_.cancel);
+      const auto part = files[work.file]->bytes().subspan(static_cast<std::size_t>(work.offset),
+                                                          static_cast<std::size_t>(work.bytes));
+      if (XXH3_64bits(part.data(), part.size()) != work.result.hash) {
+        fail_verification(files_[work.file].path,
+                          fmt::format("changed bytes at offset {}", work.offset));
+      }
+      drop_pages(part);
+    };
+    run_pipeline("verify", check, false);
+  }
+
+  const std::vector<GgufFile>& files_;
+  const std::vector<TileEncoder>& encoders_;
+  const WriteOptions& options_;
+  std::vector<Work> work_;
+  std::vector<std::unique_ptr<AtomicFile>> outputs_;
+  tbb::enumerable_thread_specific<TileEncoder::Scratch> scratch_;
+  std::uint64_t total_bytes_ = 0;
+  std::size_t ahead_ = 0;
+  std::uint64_t ahead_bytes_ = 0;
+};
+
+}  // namespace
+
+std::vector<ErrorSums> write_artifact(const std::vector<GgufFile>& files,
+                                      const std::vector<TileEncoder>& encoders,
+                                      const WriteOptions& options) {
+  return Job(files, encoders, options).run();
+}
+
+}  // namespace qwodel

@@ -1,0 +1,30 @@
+// Runs a plan: read, transform, encode and write overlapped over tiles of all tensors, then read
+// back.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/error_sums.h"
+#include "pipeline/tile_encoder.h"
+#include "qwodel/progress.h"
+#include "targets/gguf/gguf_artifact.h"
+
+namespace qwodel {
+
+struct WriteOptions {
+  int threads = 1;
+  std::uint64_t tile_values = std::uint64_t{1} << 18;  // values in memory per thread and buffer
+  bool replace = false;
+  const ProgressCallback* progress = nullptr;
+  const CancelToken* cancel = nullptr;
+};
+
+// Writes all files of an artifact, proves them by reading them back and puts them at their paths.
+// `encoders` holds one per planned tensor. Returns the error of each planned tensor. The bytes do
+// not depend on the number of threads. Throws Error; nothing is left behind then.
+std::vector<ErrorSums> write_artifact(const std::vector<GgufFile>& files,
+                                      const std::vector<TileEncoder>& encoders,
+                                      const WriteOptions& options);
+
+}  // namespace qwodel

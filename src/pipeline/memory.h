@@ -1,0 +1,12 @@
+// How much memory the process uses.
+#pragma once
+
+#include <cstdint>
+
+namespace qwodel {
+
+// Peak resident memory of the process in bytes. Pages of mapped checkpoint files count while they
+// are mapped in, which the pipeline keeps short.
+std::uint64_t peak_memory();
+
+}  // namespace qwodel

@@ -1,0 +1,70 @@
+// One tensor's way from the checkpoint into bytes, a few rows at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/error_sums.h"
+#include "plan/tensor_plan.h"
+#include "sources/model_tensor_reader.h"
+
+namespace qwodel {
+
+// Rows [first_row, first_row + rows) of a tensor.
+struct Tile {
+  std::size_t tensor = 0;  // index into the plan
+  std::uint64_t first_row = 0;
+  std::uint64_t rows = 0;
+};
+
+// What was measured while a tile was encoded.
+struct TileResult {
+  std::uint64_t hash = 0;  // XXH3 of the encoded bytes
+  ErrorSums errors;        // decoded values against the values before encoding
+};
+
+// Immutable; encode() may run on several threads at once, each with its own scratch.
+class TileEncoder {
+ public:
+  struct Scratch {
+    std::vector<float> values;
+    std::vector<float> decoded;
+    std::vector<std::byte> rounded;
+    std::vector<std::byte> bytes;
+  };
+
+  TileEncoder(const ModelTensorReader& reader, const PlanInput& input,
+              const PlannedTensor& planned);
+
+  // Encodes a tile into scratch.bytes. Throws QuantizationError for values that are not finite, or
+  // not finite once encoded (half overflow), naming the tensor and the position.
+  TileResult encode(const Tile& tile, Scratch& scratch) const;
+
+  // Tiles of at most about `target_values` values; none crosses from one expert to the next.
+  std::vector<Tile> tiles(std::size_t tensor, std::uint64_t target_values) const;
+
+  std::uint64_t cols() const { return cols_; }
+  std::uint64_t row_bytes() const { return row_bytes_; }
+  const ModelTensorReader& reader() const { return *reader_; }
+
+ private:
+  void read_values(const Tile& tile, Scratch& scratch) const;
+  bool copy_stored_blocks(const Tile& tile, Scratch& scratch) const;
+  void check_finite(const std::vector<float>& values, const Tile& tile, const char* what,
+                    const char* remedy) const;
+
+  const ModelTensorReader* reader_;
+  std::string name_;
+  TensorType stored_;
+  TensorType type_;
+  const std::vector<float>* importance_;
+  std::uint64_t rows_;
+  std::uint64_t rows_per_matrix_;
+  std::uint64_t cols_;
+  std::uint64_t row_bytes_;
+};
+
+}  // namespace qwodel
