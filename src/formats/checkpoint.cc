@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "formats/gguf_reader.h"
+#include "formats/lfs_pointer.h"
 #include "formats/model_files.h"
 #include "formats/safetensors.h"
+#include "formats/torch_file.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -20,8 +22,10 @@ namespace fs = std::filesystem;
 void add_files(const ModelFiles& found, Checkpoint::Contents& contents) {
   for (const fs::path& path : found.files) {
     const MappedFile& file = contents.files.emplace_back(path);
-    auto tensors = read_safetensors(file);
-    std::ranges::move(tensors, std::back_inserter(contents.tensors));
+    refuse_lfs_pointer(file);
+    TorchFile read = found.torch ? read_torch_file(file) : TorchFile{read_safetensors(file), {}};
+    std::ranges::move(read.tensors, std::back_inserter(contents.tensors));
+    std::ranges::move(read.copies, std::back_inserter(contents.copies));
   }
 }
 
@@ -129,6 +133,9 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
   const std::string extension = path.extension().string();
   if (extension == ".gguf" || looks_like_gguf(path)) return open_gguf(path);
   if (extension == ".safetensors") return open_weight_file(path, false);
+  if (extension == ".bin" || extension == ".pt" || extension == ".pth") {
+    return open_weight_file(path, true);
+  }
   throw FormatNotSupportedError({.where = path.string(),
                                  .found = "no known kind of file",
                                  .expected = "a Hugging Face directory or a .gguf file",
