@@ -15,6 +15,7 @@ extern const Codec codec_q3_k;
 extern const Codec codec_q4_k;
 extern const Codec codec_q5_k;
 extern const Codec codec_q6_k;
+extern const Codec codec_iq1_s;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -35,6 +36,7 @@ constexpr std::array kCodecs = {
     &codec_q4_k,
     &codec_q5_k,
     &codec_q6_k,
+    &codec_iq1_s,
     &codec_tq1_0,
     &codec_tq2_0,
     &codec_mxfp4,
