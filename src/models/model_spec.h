@@ -30,7 +30,8 @@ struct TensorView {
 // The view of all values of a source tensor in their own order.
 TensorView whole_tensor(std::uint32_t source, const std::vector<std::uint64_t>& shape);
 
-// Applied to every value after reading.
+// Applied to every value after reading. The sum of plus_one has the precision the converter
+// computes in: half for a source stored in half, single for any other.
 enum class Elementwise : std::uint8_t { none, plus_one };
 
 // One tensor of the GGUF file: the concatenation of its parts along the outermost axis (a part may
@@ -46,8 +47,8 @@ struct ModelTensor {
 
 struct ModelSpec {
   std::string architecture;  // GGUF's name: "llama", "qwen2moe"
-  GgufMetadata metadata;     // general.*, ARCH.*, tokenizer.*, in the converter's order; without
-                             // general.file_type, which the target knows
+  GgufMetadata metadata;     // general.*, ARCH.*, tokenizer.*, in the converter's order;
+                             // general.file_type is 0: the target sets its value
   std::vector<std::string> sources;  // names of the checkpoint tensors that views refer to
   std::vector<ModelTensor> tensors;  // in the converter's order
 };

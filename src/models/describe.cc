@@ -1,0 +1,120 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/checked.h"
+#include "models/general_metadata.h"
+#include "models/metadata.h"
+#include "models/model_spec.h"
+#include "models/registry.h"
+#include "models/tensor_rules.h"
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::uint64_t kQuantizationVersion = 2;  // GGML_QNT_VERSION
+
+// The classes a checkpoint may be treated as are compared with it, so the user learns what is
+// missing from the nearest one.
+[[noreturn]] void throw_unknown_class(const std::string& name, const LoadedConfig& config,
+                                      std::span<const SourceTensor> tensors,
+                                      const ModelOptions& options,
+                                      const std::filesystem::path& directory) {
+  const std::string nearest(nearest_model_class(name));
+  const ModelContext model{*find_model_class(nearest), config, options, directory, tensors, 0};
+  const auto unknown = first_unknown_tensor(model);
+  std::string expected = "a known class; the nearest is " + nearest;
+  if (unknown) expected += fmt::format(", which has no rule for tensor {}", *unknown);
+  throw FormatNotSupportedError(
+      {.where = "config.json, architectures",
+       .found = "class " + name,
+       .expected = expected,
+       .remedy = "if it is a Llama in all but name, pass --arch-as llama"});
+}
+
+const ConfigDefaults* defaults_of(const Json& config) {
+  const Json* text = text_config_of(config);
+  for (const Json* object : {text, &config}) {
+    if (object == nullptr) continue;
+    const Json* type = find_member(*object, "model_type");
+    if (type == nullptr || !type->is_string()) continue;
+    return find_config_defaults(type->get<std::string>());
+  }
+  return nullptr;
+}
+
+const ModelClass* chosen_row(const std::string& name, const ModelOptions& options) {
+  const ModelClass* row = find_model_class(name);
+  if (row != nullptr || options.arch_as.empty()) return row;
+  row = find_architecture(options.arch_as);
+  if (row != nullptr) return row;
+  throw FormatNotSupportedError({.where = "--arch-as",
+                                 .found = options.arch_as,
+                                 .expected = "a GGUF architecture such as llama",
+                                 .remedy = {}});
+}
+
+// gguf-py: get_total_parameter_count.
+ParameterCount count_parameters(std::span<const ModelTensor> tensors) {
+  ParameterCount count;
+  std::uint64_t expert_sum = 0;
+  std::uint64_t expert_tensors = 0;
+  for (const ModelTensor& tensor : tensors) {
+    const std::uint64_t size = checked_product(tensor.shape).value_or(0);
+    count.total += size;
+    const bool stacked =
+        tensor.name.find("_exps.") != std::string::npos && tensor.shape.size() >= 3;
+    if (!stacked) {
+      count.shared += size;
+      continue;
+    }
+    const std::size_t axis = tensor.shape.size() - (tensor.name.ends_with(".bias") ? 2 : 3);
+    const std::uint64_t experts = std::max<std::uint64_t>(tensor.shape[axis], 1);
+    count.expert += size / experts;
+    expert_sum += experts;
+    ++expert_tensors;
+  }
+  count.expert_count = expert_tensors == 0 ? 0 : expert_sum / expert_tensors;
+  return count;
+}
+
+void add_metadata(const ModelContext& model, const Json& config, ModelSpec& spec) {
+  const ModelClass& row = model.row;
+  GgufMetadata& metadata = spec.metadata;
+  MetadataWriter out(row.architecture, metadata);
+  metadata.set_string("general.architecture", row.architecture);
+  if (row.early_metadata != nullptr) row.early_metadata(model, out);
+  add_general_metadata(model.directory, config, model.options.model_name,
+                       count_parameters(spec.tensors), metadata);
+  row.metadata(model, out);
+  metadata.set_u32("general.quantization_version", kQuantizationVersion);
+  if (row.before_vocabulary != nullptr) row.before_vocabulary(model, out);
+  const VocabularyRequest request{
+      .directory = model.directory,
+      .kinds = {row.vocabulary.begin(), row.vocabulary.end()},
+      .vocab_size = model.config.values.find_count({"vocab_size"}).value_or(0),
+      .pre = model.options.tokenizer_pre};
+  const VocabularyKind kind = add_vocabulary(request, metadata);
+  if (row.after_vocabulary != nullptr) row.after_vocabulary(model, kind, out);
+}
+
+}  // namespace
+
+ModelSpec describe_model(const std::filesystem::path& directory, const Json& config,
+                         std::span<const SourceTensor> tensors, const ModelOptions& options) {
+  const std::string name = model_class_of(config);
+  const LoadedConfig loaded = load_config(config, defaults_of(config));
+  const ModelClass* row = chosen_row(name, options);
+  if (row == nullptr) throw_unknown_class(name, loaded, tensors, options, directory);
+  const ModelContext model{*row, loaded, options, directory, tensors, loaded.values.layers()};
+  ModelSpec spec;
+  spec.architecture = row->architecture;
+  assemble_tensors(model, spec);
+  add_metadata(model, config, spec);
+  return spec;
+}
+
+}  // namespace qwodel
