@@ -1,9 +1,9 @@
 // config.json as the model families read it: one flat set of typed values.
 //
 // llama.cpp's converter does not read config.json itself but what the transformers library makes of
-// it: nested text_config at the top level, the defaults of the configuration class filled in, rotary
-// settings of old and new style in one `rope_parameters` object. The same happens here; the defaults
-// are data in the families' rows (registry.h).
+// it: nested text_config at the top level, the defaults of the configuration class filled in,
+// rotary settings of old and new style in one `rope_parameters` object. The same happens here; the
+// defaults are data in the families' rows (registry.h).
 #pragma once
 
 #include <cstdint>
@@ -59,8 +59,8 @@ class ModelConfig {
 // What a configuration class of transformers (5.23) fills in; one per config.json "model_type".
 struct ConfigDefaults {
   std::string_view model_type;
-  std::string_view values = "{}";  // JSON object: a key that is absent gets this value
-  bool kv_heads_from_heads = true;  // a null num_key_value_heads becomes num_attention_heads
+  std::string_view values = "{}";    // JSON object: a key that is absent gets this value
+  bool kv_heads_from_heads = true;   // a null num_key_value_heads becomes num_attention_heads
   bool head_dim_from_width = false;  // a null head_dim becomes hidden_size / num_attention_heads
   double rope_theta = 10000.0;       // 0: the class knows no rotary settings
   double partial_rotary_factor = 0;  // 0: no default

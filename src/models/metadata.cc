@@ -39,8 +39,7 @@ void add_number(const ModelConfig& config, ModelConfig::Keys keys, std::string_v
 void add_yarn(const ModelConfig& rope, MetadataWriter& out) {
   out.text("rope.scaling.type", "yarn");
   out.f32("rope.scaling.factor", rope.number({"factor"}));
-  out.u32("rope.scaling.original_context_length",
-          rope.count({"original_max_position_embeddings"}));
+  out.u32("rope.scaling.original_context_length", rope.count({"original_max_position_embeddings"}));
   add_number(rope, {"extrapolation_factor"}, "rope.scaling.yarn_ext_factor", out);
   add_number(rope, {"attention_factor", "attn_factor"}, "rope.scaling.yarn_attn_factor", out);
   add_number(rope, {"beta_fast"}, "rope.scaling.yarn_beta_fast", out);

@@ -46,9 +46,9 @@ struct ModelTensor {
 };
 
 struct ModelSpec {
-  std::string architecture;  // GGUF's name: "llama", "qwen2moe"
-  GgufMetadata metadata;     // general.*, ARCH.*, tokenizer.*, in the converter's order;
-                             // general.file_type is 0: the target sets its value
+  std::string architecture;          // GGUF's name: "llama", "qwen2moe"
+  GgufMetadata metadata;             // general.*, ARCH.*, tokenizer.*, in the converter's order;
+                                     // general.file_type is 0: the target sets its value
   std::vector<std::string> sources;  // names of the checkpoint tensors that views refer to
   std::vector<ModelTensor> tensors;  // in the converter's order
 };

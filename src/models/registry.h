@@ -1,7 +1,7 @@
 // The model families: one row per Hugging Face class, one file per family.
 //
-// How to add a class. If it is another name for a model that is here, add a row to the family's list
-// with the same tables. Otherwise, in a new file family.cc:
+// How to add a class. If it is another name for a model that is here, add a row to the family's
+// list with the same tables. Otherwise, in a new file family.cc:
 //  1. a table of TensorRules, from the checkpoint's names to GGUF's;
 //  2. a metadata function that writes ARCH.* in the converter's order (metadata.h has the common
 //     part), and VocabularyKinds in the order to try them;
@@ -69,7 +69,8 @@ void copy_tensor(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>
 // Maps checkpoint names to GGUF names; {L} is the layer, {E} the number in a stack. Without
 // ".weight" or ".bias" at the end of `gguf` the rule names a module: ".weight" and ".bias" of `hf`
 // keep their suffix (a bias is always optional). With it, `hf` is the whole name. All rules of a
-// table with the same Stack are emitted together, in table order, when a layer's last piece is read.
+// table with the same Stack are emitted together, in table order, when a layer's last piece is
+// read.
 struct TensorRule {
   std::string_view hf;
   std::string_view gguf;

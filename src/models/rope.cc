@@ -30,8 +30,8 @@ float llama3_factor(float frequency, float factor, float low, float high, double
 }  // namespace
 
 ModelTensor generated_tensor(std::string name, std::vector<float> values) {
-  ModelTensor tensor{.name = std::move(name), .shape = {values.size()}, .parts = {},
-                     .generated = {}};
+  ModelTensor tensor{
+      .name = std::move(name), .shape = {values.size()}, .parts = {}, .generated = {}};
   tensor.generated = std::move(values);
   return tensor;
 }
@@ -78,8 +78,8 @@ void add_llama3_factors(const ModelContext& model, std::vector<ModelTensor>& out
   std::vector<float> factors;
   for (std::uint64_t i = 0; i < dim; i += 2) {
     const float exponent = static_cast<float>(i) / static_cast<float>(dim);
-    const auto power = static_cast<float>(
-        std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+    const auto power =
+        static_cast<float>(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
     factors.push_back(llama3_factor(1.0f / power, factor, low, high, context));
   }
   out.push_back(generated_tensor("rope_freqs.weight", std::move(factors)));

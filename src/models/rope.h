@@ -7,9 +7,10 @@
 
 namespace qwodel {
 
-// rope_freqs.weight when rope_parameters say "llama3": one factor per pair of a head's rows, by which
-// the runtime divides the frequency. Long wavelengths get the full factor, short ones 1, those in
-// between a blend (Llama 3.1 model card; single precision in the converter's order of operations).
+// rope_freqs.weight when rope_parameters say "llama3": one factor per pair of a head's rows, by
+// which the runtime divides the frequency. Long wavelengths get the full factor, short ones 1,
+// those in between a blend (Llama 3.1 model card; single precision in the converter's order of
+// operations).
 void add_llama3_factors(const ModelContext& model, std::vector<ModelTensor>& out);
 
 // A generated vector.

@@ -21,14 +21,13 @@ constexpr std::size_t kMaxAxes = 4;
 
 // Parts of a multimodal checkpoint, by the converter's list.
 constexpr std::array<std::string_view, 10> kOtherModalityStarts = {
-    "mlp",     "vit.",      "vpm.",           "siglip2.",          "conformer.",
+    "mlp",     "vit.",       "vpm.",           "siglip2.",          "conformer.",
     "merger.", "resampler.", "sound_encoder.", "sound_projection.", "speech_embeddings."};
 constexpr std::array<std::string_view, 17> kOtherModalityParts = {
-    "visual.",      "vision.",       "audio.",           "talker.",
-    "vision_",      "audio_",        "token2wav.",       "code2wav.",
-    "projector.",   "pre_mm_projector_norm", "image_newline", "view_seperator",
-    "patch_embed",  "patch_merger.", "patch_merge_mlp.", "patch_embedding",
-    "model.connector."};
+    "visual.",         "vision.",         "audio.",      "talker.",       "vision_",
+    "audio_",          "token2wav.",      "code2wav.",   "projector.",    "pre_mm_projector_norm",
+    "image_newline",   "view_seperator",  "patch_embed", "patch_merger.", "patch_merge_mlp.",
+    "patch_embedding", "model.connector."};
 constexpr std::array<std::string_view, 3> kBufferEnds = {".attention.masked_bias",
                                                          ".attention.bias", ".rotary_emb.inv_freq"};
 
@@ -142,11 +141,11 @@ class Assembly {
   void check_layer(const RuleHit& hit, const SourceTensor& tensor) const {
     if (hit.rule->hf.find("{L}") == std::string_view::npos) return;
     if (hit.numbers.layer < model_.layers) return;
-    throw ValidationError({.where = tensor.name,
-                           .found = fmt::format("layer {}", hit.numbers.layer),
-                           .expected = fmt::format("layers 0 to {}, as config.json says",
-                                                   model_.layers - 1),
-                           .remedy = {}});
+    throw ValidationError(
+        {.where = tensor.name,
+         .found = fmt::format("layer {}", hit.numbers.layer),
+         .expected = fmt::format("layers 0 to {}, as config.json says", model_.layers - 1),
+         .remedy = {}});
   }
 
   static void check_shape(const SourceTensor& tensor) {
@@ -253,10 +252,10 @@ class Assembly {
   [[noreturn]] void throw_missing(const std::string& name) const {
     throw ValidationError(
         {.where = "checkpoint",
-         .found = fmt::format("no tensor {}{}", name.starts_with("lm_head") ? "" : model_.row.prefix,
-                              name),
-         .expected = fmt::format("every tensor of {} with {} layers", model_.row.name,
-                                 model_.layers),
+         .found = fmt::format("no tensor {}{}",
+                              name.starts_with("lm_head") ? "" : model_.row.prefix, name),
+         .expected =
+             fmt::format("every tensor of {} with {} layers", model_.row.name, model_.layers),
          .remedy = {}});
   }
 
@@ -335,8 +334,9 @@ std::optional<std::string> first_unknown_tensor(const ModelContext& model) {
 
 bool is_kept_f32(std::string_view name, std::size_t axes) {
   if (axes <= 1 || name.ends_with("_norm.weight") || !name.ends_with(".weight")) return true;
-  return std::ranges::any_of(
-      kF32Names, [&](std::string_view pattern) { return match_pattern(pattern, name).has_value(); });
+  return std::ranges::any_of(kF32Names, [&](std::string_view pattern) {
+    return match_pattern(pattern, name).has_value();
+  });
 }
 
 void assemble_tensors(const ModelContext& model, ModelSpec& spec) {

@@ -36,9 +36,9 @@ std::optional<std::string> first_unknown_tensor(const ModelContext& model);
 // axes in GGUF.
 bool is_kept_f32(std::string_view name, std::size_t axes);
 
-// Fills sources and tensors, in the converter's order: generated tensors, then by checkpoint tensor.
-// Throws ValidationError: a tensor without a rule, a rule without its tensor, layers or experts
-// that do not agree with config.json, a shape that cannot be.
+// Fills sources and tensors, in the converter's order: generated tensors, then by checkpoint
+// tensor. Throws ValidationError: a tensor without a rule, a rule without its tensor, layers or
+// experts that do not agree with config.json, a shape that cannot be.
 void assemble_tensors(const ModelContext& model, ModelSpec& spec);
 
 }  // namespace qwodel

@@ -20,22 +20,14 @@ void rotary(const RuleMatch& match, std::uint64_t heads, std::vector<ModelTensor
 }  // namespace
 
 void throw_bad_shape(const RuleMatch& match, std::string expected) {
-  throw ValidationError(
-      {.where = match.tensor.name,
-       .found = fmt::format("shape ({})", fmt::join(match.tensor.shape, ", ")),
-       .expected = std::move(expected),
-       .remedy = {}});
+  throw ValidationError({.where = match.tensor.name,
+                         .found = fmt::format("shape ({})", fmt::join(match.tensor.shape, ", ")),
+                         .expected = std::move(expected),
+                         .remedy = {}});
 }
 
 TensorView whole_view(const RuleMatch& match) {
-  TensorView view{.source = match.source, .offset = 0, .shape = match.tensor.shape, .strides = {}};
-  view.strides.resize(view.shape.size());
-  std::uint64_t stride = 1;
-  for (std::size_t axis = view.shape.size(); axis-- > 0;) {
-    view.strides[axis] = stride;
-    stride *= view.shape[axis];
-  }
-  return view;
+  return whole_tensor(match.source, match.tensor.shape);
 }
 
 TensorView slice(TensorView view, std::size_t axis, std::uint64_t first, std::uint64_t rows) {
@@ -58,8 +50,7 @@ TensorView rotary_view(const RuleMatch& match, const TensorView& view, std::uint
 }
 
 ModelTensor tensor_of(std::string name, TensorView view) {
-  ModelTensor tensor{
-      .name = std::move(name), .shape = view.shape, .parts = {}, .generated = {}};
+  ModelTensor tensor{.name = std::move(name), .shape = view.shape, .parts = {}, .generated = {}};
   tensor.parts.push_back(std::move(view));
   return tensor;
 }

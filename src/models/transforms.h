@@ -22,8 +22,8 @@ void transpose(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&)
 // 1 + w: norms that store the difference from one.
 void plus_one(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&);
 
-// (..., 2n, columns) halved along the rows. The rule's GGUF name contains "gate", which is the first
-// half; the second is the same name with "up".
+// (..., 2n, columns) halved along the rows. The rule's GGUF name contains "gate", which is the
+// first half; the second is the same name with "up".
 void split_gate_up(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&);
 
 // Building blocks for a family's own transforms.
