@@ -7,21 +7,6 @@
 namespace qwodel {
 namespace {
 
-constexpr TensorRule kLlamaTensors[] = {
-    {"embed_tokens", "token_embd"},
-    {"norm", "output_norm"},
-    {.hf = "lm_head", .gguf = "output", .need = Need::optional},
-    {"layers.{L}.input_layernorm", "blk.{L}.attn_norm"},
-    {"layers.{L}.self_attn.q_proj", "blk.{L}.attn_q", rotary_q},
-    {"layers.{L}.self_attn.k_proj", "blk.{L}.attn_k", rotary_k},
-    {"layers.{L}.self_attn.v_proj", "blk.{L}.attn_v"},
-    {"layers.{L}.self_attn.o_proj", "blk.{L}.attn_output"},
-    {"layers.{L}.post_attention_layernorm", "blk.{L}.ffn_norm"},
-    {"layers.{L}.mlp.gate_proj", "blk.{L}.ffn_gate"},
-    {"layers.{L}.mlp.up_proj", "blk.{L}.ffn_up"},
-    {"layers.{L}.mlp.down_proj", "blk.{L}.ffn_down"},
-};
-
 constexpr TensorRule kMixtralTensors[] = {
     {"embed_tokens", "token_embd"},
     {"norm", "output_norm"},
@@ -110,15 +95,13 @@ constexpr ModelClass kRows[] = {
     llama_row("SmolLM3ForCausalLM", "smollm3", kLlamaTensors, kSmolLm3Defaults),
 };
 
-// CodeLlama's infilling tokens have fixed ids.
+// CodeLlama's end of an infill has a fixed id; Granite's code models want no token at the start.
 constexpr std::uint64_t kCodeLlamaVocabulary = 32016;
 constexpr std::uint64_t kGraniteCodeVocabulary = 49152;
 
 }  // namespace
 
 std::span<const ModelClass> llama_classes() { return kRows; }
-
-std::span<const VocabularyKind> llama_vocabulary() { return kVocabulary; }
 
 void add_llama_metadata(const ModelContext& model, MetadataWriter& out) {
   add_common_metadata(model, out);
@@ -138,12 +121,7 @@ void add_llama_space_prefix(const ModelContext& model, MetadataWriter& out) {
 
 void add_llama_special_tokens(const ModelContext& model, VocabularyKind, MetadataWriter& out) {
   const std::uint64_t size = model.config.values.find_count({"vocab_size"}).value_or(32000);
-  if (size == kCodeLlamaVocabulary) {
-    out.all().set_u32("tokenizer.ggml.prefix_token_id", 32007);
-    out.all().set_u32("tokenizer.ggml.suffix_token_id", 32008);
-    out.all().set_u32("tokenizer.ggml.middle_token_id", 32009);
-    out.all().set_u32("tokenizer.ggml.eot_token_id", 32010);
-  }
+  if (size == kCodeLlamaVocabulary) out.all().set_u32("tokenizer.ggml.eot_token_id", 32010);
   if (size == kGraniteCodeVocabulary) out.all().set_bool("tokenizer.ggml.add_bos_token", false);
 }
 

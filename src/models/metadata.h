@@ -33,6 +33,8 @@ class MetadataWriter {
     if (!values.empty()) metadata_.set_array(name(key), std::move(values));
   }
 
+  void erase(std::string_view key) { metadata_.erase(name(key)); }
+
   GgufMetadata& all() { return metadata_; }
 
  private:

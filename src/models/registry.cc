@@ -5,7 +5,15 @@
 #include <limits>
 #include <numeric>
 
+#include "models/cohere.h"
+#include "models/gemma.h"
+#include "models/gpt2.h"
+#include "models/granite.h"
 #include "models/llama.h"
+#include "models/olmo.h"
+#include "models/phi.h"
+#include "models/qwen.h"
+#include "models/stablelm.h"
 
 namespace qwodel {
 namespace {
@@ -13,7 +21,9 @@ namespace {
 using FamilyRows = std::span<const ModelClass> (*)();
 
 constexpr std::array kFamilies = {
-    FamilyRows{llama_classes},
+    FamilyRows{llama_classes},    FamilyRows{qwen_classes},    FamilyRows{gemma_classes},
+    FamilyRows{phi_classes},      FamilyRows{granite_classes}, FamilyRows{gpt2_classes},
+    FamilyRows{stablelm_classes}, FamilyRows{olmo_classes},    FamilyRows{cohere_classes},
 };
 
 // Levenshtein distance.

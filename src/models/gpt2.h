@@ -1,0 +1,12 @@
+// GPT-2 and its descendants GPTBigCode (StarCoder) and StarCoder 2.
+#pragma once
+
+#include <span>
+
+#include "models/registry.h"
+
+namespace qwodel {
+
+std::span<const ModelClass> gpt2_classes();
+
+}  // namespace qwodel
