@@ -9,6 +9,10 @@ namespace qwodel {
 extern const Codec codec_f32;
 extern const Codec codec_f16;
 extern const Codec codec_bf16;
+extern const Codec codec_q4_0;
+extern const Codec codec_q4_1;
+extern const Codec codec_q5_0;
+extern const Codec codec_q5_1;
 extern const Codec codec_q8_0;
 extern const Codec codec_q2_k;
 extern const Codec codec_q3_k;
@@ -16,6 +20,8 @@ extern const Codec codec_q4_k;
 extern const Codec codec_q5_k;
 extern const Codec codec_q6_k;
 extern const Codec codec_iq1_s;
+extern const Codec codec_iq4_nl;
+extern const Codec codec_iq4_xs;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -30,6 +36,10 @@ constexpr std::array kCodecs = {
     &codec_f32,
     &codec_f16,
     &codec_bf16,
+    &codec_q4_0,
+    &codec_q4_1,
+    &codec_q5_0,
+    &codec_q5_1,
     &codec_q8_0,
     &codec_q2_k,
     &codec_q3_k,
@@ -37,6 +47,8 @@ constexpr std::array kCodecs = {
     &codec_q5_k,
     &codec_q6_k,
     &codec_iq1_s,
+    &codec_iq4_nl,
+    &codec_iq4_xs,
     &codec_tq1_0,
     &codec_tq2_0,
     &codec_mxfp4,

@@ -63,10 +63,8 @@ HWY_INLINE void FitSubBlocks(const AffineRecipe& recipe, const BlockGroup& group
   v.size = recipe.sub_block;
   const bool weighted = group.importance[0] != nullptr;
   const VF spread = weighted ? SuperBlockSpread(recipe, group, v) : Zero();
-  // The trials of make_qkx3_quants are the same for all encodings.
-  const AffineTrials trials =
-      weighted ? AffineTrials{-0.9f, 0.05f, 36}
-               : AffineTrials{recipe.first_trial, recipe.trial_step, recipe.trial_steps};
+  const AffineTrials own_trials{recipe.first_trial, recipe.trial_step, recipe.trial_steps};
+  const AffineTrials trials = weighted ? kTrialsWithImportance : own_trials;
   for (std::size_t s = 0; s < kSuperBlock / v.size; ++s) {
     LoadTransposed(group.values.data(), s * v.size, v.size, v.x);
     if (weighted) {

@@ -31,6 +31,9 @@ struct AffineTrials {
   int steps;
 };
 
+// The trials of make_qkx3_quants, for all encodings.
+inline constexpr AffineTrials kTrialsWithImportance = {-0.9f, 0.05f, 36};
+
 // x ~ scale * code + low, low <= 0, code = clamp(round(inverse * (x - origin)), 0, levels).
 struct AffineFit {
   VF scale, low;
@@ -179,7 +182,7 @@ HWY_INLINE bool ImproveScaleCodes(const VF* x, const VF* weight, std::size_t cou
     const VI candidate =
         hn::Min(hn::Set(DI(), levels), NearestIntBits(hn::Div(hn::Mul(x[i], l2), lx)));
     const VF code = ToFloat(candidate);
-    const MF differs = hn::Ne(code, old_code);
+    const MF differs = NotEqual(code, old_code);
     lx = hn::Add(lx, hn::Mul(wx, code));
     l2 = hn::Add(l2, hn::Mul(hn::Mul(weight[i], code), code));
     const MF gain =
@@ -224,8 +227,8 @@ HWY_INLINE VF BestInverseScale(const VF* x, const VF* weight, std::size_t count,
 
 // make_qp_quants: a common scale for `count` non-negative numbers x ~ scale * code. Returns the
 // scale.
-HWY_NOINLINE VF SearchScales(const VF* x, const VF* weight, std::size_t count, int levels,
-                             VI* codes) {
+HWY_NOINLINE inline VF SearchScales(const VF* x, const VF* weight, std::size_t count, int levels,
+                                    VI* codes) {
   VF max = Zero();
   for (std::size_t i = 0; i < count; ++i) max = Select(hn::Gt(max, x[i]), max, x[i]);
   const MF zero = hn::Lt(max, Set(1e-15f));

@@ -50,6 +50,9 @@ HWY_INLINE VF SelectOrZero(MF mask, VF yes) { return hn::IfThenElseZero(mask, ye
 
 HWY_INLINE bool AnyLane(MF mask) { return !hn::AllFalse(DF(), mask); }
 
+// C's a != b: true where either is NaN, which Highway's Ne leaves to the target.
+HWY_INLINE MF NotEqual(VF a, VF b) { return hn::Not(hn::Eq(a, b)); }
+
 // The reference's `if (x < low) low = x` and `if (x > high) high = x`: the first of equals stays,
 // which decides the sign of a zero.
 HWY_INLINE VF KeepLower(VF low, VF x) { return Select(hn::Lt(x, low), x, low); }

@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace qwodel::HWY_NAMESPACE {
 
-inline constexpr std::size_t kBlock = 32;
+constexpr std::size_t kBlock = 32;
 
 HWY_INLINE float LargestMagnitude(const float* x) {
   VF largest = Zero();
@@ -55,6 +55,82 @@ void RoundToBytes(const float* values, std::size_t blocks, std::byte* out) {
   }
 }
 
+// The value of the largest magnitude; the first of equals counts.
+HWY_INLINE float Peak(const float* x) {
+  const float magnitude = LargestMagnitude(x);
+  for (std::size_t i = 0; i < kBlock; i += LaneCount()) {
+    const VF value = LoadLanes(x + i);
+    const auto found = hn::FindFirstTrue(DF(), hn::Eq(hn::Abs(value), Set(magnitude)));
+    if (found >= 0) return x[i + static_cast<std::size_t>(found)];
+  }
+  return 0.0f;
+}
+
+// Codes min(top, trunc((x - origin) * inverse + bias)).
+HWY_INLINE void StoreCodes(const float* x, float origin, float inverse, float bias, int top,
+                           std::uint8_t* codes) {
+  for (std::size_t i = 0; i < kBlock; i += LaneCount()) {
+    const VF scaled = hn::Mul(hn::Sub(LoadLanes(x + i), Set(origin)), Set(inverse));
+    const VI code = hn::ConvertTo(DI(), hn::Add(scaled, Set(bias)));
+    StoreBytes(hn::Min(code, hn::Set(DI(), top)), codes + i);
+  }
+}
+
+void RoundSymmetric(const float* values, std::size_t blocks, int levels, SmallBlock* out) {
+  const auto count = static_cast<float>(levels);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const float* x = values + b * kBlock;
+    // Not Peak's -0 for a block of zeros: the reference starts from +0.
+    const float peak = Peak(x);
+    const float scale = (peak == 0.0f ? 0.0f : peak) / -count;
+    const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+    out[b].scale = float_to_half(scale);
+    out[b].minimum = 0;
+    if (std::isinf(inverse)) {
+      out[b].codes = {};
+    } else {
+      StoreCodes(x, 0.0f, inverse, count + 0.5f, 2 * levels - 1, out[b].codes.data());
+    }
+  }
+}
+
+struct Range {
+  float min, max;
+};
+
+HWY_INLINE Range RangeOf(const float* x) {
+  VF min = LoadLanes(x);
+  VF max = min;
+  for (std::size_t i = LaneCount(); i < kBlock; i += LaneCount()) {
+    min = hn::Min(min, LoadLanes(x + i));
+    max = hn::Max(max, LoadLanes(x + i));
+  }
+  Range range{hn::GetLane(hn::MinOfLanes(DF(), min)), hn::GetLane(hn::MaxOfLanes(DF(), max))};
+  if (range.min == 0.0f) {
+    // The first zero of the block counts, for its sign is stored.
+    for (std::size_t i = kBlock; i-- > 0;) {
+      if (x[i] == 0.0f) range.min = x[i];
+    }
+  }
+  return range;
+}
+
+void RoundAffine(const float* values, std::size_t blocks, int levels, SmallBlock* out) {
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const float* x = values + b * kBlock;
+    const Range range = RangeOf(x);
+    const float scale = (range.max - range.min) / static_cast<float>(levels);
+    const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+    out[b].scale = float_to_half(scale);
+    out[b].minimum = float_to_half(range.min);
+    if (std::isinf(inverse) || std::isinf(scale)) {
+      out[b].codes = {};
+    } else {
+      StoreCodes(x, range.min, inverse, 0.5f, levels, out[b].codes.data());
+    }
+  }
+}
+
 void BytesToFloats(const std::byte* in, std::size_t blocks, float* values) {
   for (std::size_t b = 0; b < blocks; ++b) {
     std::uint16_t half;
@@ -75,6 +151,8 @@ namespace qwodel {
 
 HWY_EXPORT(RoundToBytes);
 HWY_EXPORT(BytesToFloats);
+HWY_EXPORT(RoundSymmetric);
+HWY_EXPORT(RoundAffine);
 
 void round_to_bytes(const float* values, std::size_t blocks, std::byte* out) {
   prepare_kernels();
@@ -84,6 +162,16 @@ void round_to_bytes(const float* values, std::size_t blocks, std::byte* out) {
 void bytes_to_floats(const std::byte* in, std::size_t blocks, float* values) {
   prepare_kernels();
   HWY_DYNAMIC_DISPATCH(BytesToFloats)(in, blocks, values);
+}
+
+void round_symmetric(const float* values, std::size_t blocks, int levels, SmallBlock* out) {
+  prepare_kernels();
+  HWY_DYNAMIC_DISPATCH(RoundSymmetric)(values, blocks, levels, out);
+}
+
+void round_affine(const float* values, std::size_t blocks, int levels, SmallBlock* out) {
+  prepare_kernels();
+  HWY_DYNAMIC_DISPATCH(RoundAffine)(values, blocks, levels, out);
 }
 
 }  // namespace qwodel

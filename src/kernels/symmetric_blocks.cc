@@ -14,8 +14,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace qwodel::HWY_NAMESPACE {
 
-inline constexpr std::size_t kSize = 16;       // values of a sub-block
-inline constexpr std::size_t kSubBlocks = 16;  // of a super-block
+constexpr std::size_t kSize = 16;       // values of a sub-block
+constexpr std::size_t kSubBlocks = 16;  // of a super-block
 
 struct SymmetricParameters {
   VF scale[kSubBlocks];

@@ -79,7 +79,7 @@ HWY_NOINLINE SymmetricFit SearchSymmetric(const SymmetricValues& v, int levels) 
   Replace(fit.zero, Set(1.0f), &peak);
   fit.inverse = hn::Div(Set(static_cast<float>(-levels)), peak);
   const WeightedSums base = SumCodes<kAnyRange>(v, fit.inverse, levels);
-  fit.scale = SelectOrZero(hn::Ne(base.l2, Zero()), hn::Div(base.lx, base.l2));
+  fit.scale = SelectOrZero(NotEqual(base.l2, Zero()), hn::Div(base.lx, base.l2));
   VF best = hn::Mul(fit.scale, base.lx);
   for (int i = -9; i <= 9; ++i) {
     if (i == 0) continue;
@@ -108,7 +108,7 @@ HWY_INLINE MF DescendOne(VF x, float* code, int levels, WeightedSums& sums) {
   VF l2 = hn::Sub(sums.l2, hn::Mul(hn::Mul(w, old_code), old_code));
   const MF usable = hn::Gt(lx, Zero());
   const VF next = ToFloat(NearestIntClamped(hn::Div(hn::Mul(x, l2), lx), -levels, levels - 1));
-  const MF differs = hn::Ne(next, old_code);
+  const MF differs = NotEqual(next, old_code);
   lx = hn::Add(lx, hn::Mul(wx, next));
   l2 = hn::Add(l2, hn::Mul(hn::Mul(w, next), next));
   const MF gain = hn::And(hn::Gt(l2, Zero()), hn::Gt(hn::Mul(hn::Mul(lx, lx), sums.l2),
@@ -122,8 +122,8 @@ HWY_INLINE MF DescendOne(VF x, float* code, int levels, WeightedSums& sums) {
 
 // make_q3_quants on kDescents blocks of `size` values each, one after the other in `x`: weights
 // x^2, codes to `code` (same layout), scales to `scale`.
-HWY_NOINLINE void DescendSymmetric(const float* x, std::size_t size, int levels, float* code,
-                                   VF* scale) {
+HWY_NOINLINE inline void DescendSymmetric(const float* x, std::size_t size, int levels, float* code,
+                                          VF* scale) {
   const std::size_t n = LaneCount();
   WeightedSums sums[kDescents];
   MF zero[kDescents];

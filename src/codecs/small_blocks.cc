@@ -1,0 +1,96 @@
+#include "codecs/small_blocks.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "core/half.h"
+#include "kernels/search_blocks.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::size_t kBlockSize = 32;
+// Blocks between kernel and packing; they stay in the first-level cache.
+constexpr std::size_t kChunk = 64;
+
+void fit_blocks(const SmallLayout& layout, const BlockRows& rows, const float* mean_squares,
+                std::size_t first, std::size_t count, SmallBlock* out) {
+  if (rows.importance != nullptr) {
+    (layout.affine ? search_affine : search_symmetric)(rows, mean_squares, first, count,
+                                                       layout.levels, out);
+  } else {
+    (layout.affine ? round_affine : round_symmetric)(rows.values + first * kBlockSize, count,
+                                                     layout.levels, out);
+  }
+}
+
+class SmallGrid final : public BlockGrid {
+ public:
+  explicit SmallGrid(const SmallLayout& layout) : layout_(layout) {}
+
+  void fit(std::span<const float> values, std::span<const float> importance) override {
+    const BlockRows rows{values.data(), 1, kBlockSize,
+                         importance.empty() ? nullptr : importance.data(), kBlockSize};
+    float mean_square = 0;
+    mean_squares_of_rows(values.data(), 1, kBlockSize, &mean_square);
+    fit_blocks(layout_, rows, &mean_square, 0, 1, &block_);
+  }
+
+  void snap(std::size_t first, std::span<const float> values, std::span<float> decoded) override {
+    const float scale = half_to_float(block_.scale);
+    const float minimum = half_to_float(block_.minimum);
+    const auto levels = static_cast<float>(layout_.levels);
+    const float offset = layout_.affine ? 0.0f : levels;
+    const float top = layout_.affine ? levels : levels - 1;
+    const float position = scale == 0.0f ? 0.0f : std::nearbyint((values[0] - minimum) / scale);
+    const float level = std::clamp(position, -offset, top);
+    block_.codes[first] = static_cast<std::uint8_t>(level + offset);
+    decoded[0] = layout_.affine ? level * scale + minimum : level * scale;
+  }
+
+  void pack(std::span<std::byte> block) const override { layout_.pack(block_, block.data()); }
+
+ private:
+  const SmallLayout& layout_;
+  SmallBlock block_{};
+};
+
+}  // namespace
+
+void encode_small(const SmallLayout& layout, const float* values, std::size_t rows,
+                  std::size_t cols, const float* importance, std::byte* out) {
+  const BlockRows blocks{values, rows, cols, importance, kBlockSize};
+  std::vector<float> mean_squares;
+  if (importance != nullptr) {
+    mean_squares.resize(rows);
+    mean_squares_of_rows(values, rows, cols, mean_squares.data());
+  }
+  std::array<SmallBlock, kChunk> chunk;
+  for (std::size_t first = 0; first < blocks.count(); first += kChunk) {
+    const std::size_t count = std::min(kChunk, blocks.count() - first);
+    fit_blocks(layout, blocks, mean_squares.data(), first, count, chunk.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      layout.pack(chunk[i], out + (first + i) * layout.block_bytes);
+    }
+  }
+}
+
+std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout) {
+  return std::make_unique<SmallGrid>(layout);
+}
+
+void pack_nibbles(const std::uint8_t* codes, std::uint8_t* out) {
+  for (std::size_t i = 0; i < 16; ++i) {
+    out[i] = static_cast<std::uint8_t>((codes[i] & 15) | codes[i + 16] << 4);
+  }
+}
+
+std::uint32_t pack_fifth_bits(const std::uint8_t* codes) {
+  std::uint32_t bits = 0;
+  for (std::uint32_t i = 0; i < 32; ++i) bits |= static_cast<std::uint32_t>(codes[i] >> 4 & 1) << i;
+  return bits;
+}
+
+}  // namespace qwodel

@@ -1,0 +1,33 @@
+// What Q4_0, Q4_1, Q5_0 and Q5_1 share: the way from rows to blocks of 32, and the fit / snap /
+// pack view, whose fit takes the block for the whole row.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "codecs/codec.h"
+#include "kernels/round_blocks.h"
+
+namespace qwodel {
+
+struct SmallLayout {
+  // Symmetric: x = scale * (code - levels). Affine: x = scale * code + minimum, code <= levels.
+  bool affine;
+  int levels;
+  std::size_t block_bytes;
+  void (*pack)(const SmallBlock& block, std::byte* out);
+};
+
+void encode_small(const SmallLayout& layout, const float* values, std::size_t rows,
+                  std::size_t cols, const float* importance, std::byte* out);
+
+// `layout` must outlive the grid.
+std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout);
+
+// Nibbles of 32 codes: byte i holds the lower four bits of code i, then those of code i + 16.
+void pack_nibbles(const std::uint8_t* codes, std::uint8_t* out);
+
+// Bit i: the fifth bit of code i.
+std::uint32_t pack_fifth_bits(const std::uint8_t* codes);
+
+}  // namespace qwodel
