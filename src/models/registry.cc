@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "models/cohere.h"
+#include "models/families.h"
 #include "models/gemma.h"
 #include "models/gpt2.h"
 #include "models/granite.h"
@@ -24,6 +25,9 @@ constexpr std::array kFamilies = {
     FamilyRows{llama_classes},    FamilyRows{qwen_classes},    FamilyRows{gemma_classes},
     FamilyRows{phi_classes},      FamilyRows{granite_classes}, FamilyRows{gpt2_classes},
     FamilyRows{stablelm_classes}, FamilyRows{olmo_classes},    FamilyRows{cohere_classes},
+    FamilyRows{bert_classes},     FamilyRows{bloom_classes},   FamilyRows{deepseek_classes},
+    FamilyRows{falcon_classes},   FamilyRows{gptneox_classes}, FamilyRows{internlm2_classes},
+    FamilyRows{minicpm_classes},  FamilyRows{mpt_classes},
 };
 
 // Levenshtein distance.

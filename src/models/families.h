@@ -1,0 +1,19 @@
+// The rows of the families that share nothing but the registry.
+#pragma once
+
+#include <span>
+
+#include "models/registry.h"
+
+namespace qwodel {
+
+std::span<const ModelClass> bert_classes();
+std::span<const ModelClass> bloom_classes();
+std::span<const ModelClass> deepseek_classes();
+std::span<const ModelClass> falcon_classes();
+std::span<const ModelClass> gptneox_classes();
+std::span<const ModelClass> internlm2_classes();
+std::span<const ModelClass> minicpm_classes();
+std::span<const ModelClass> mpt_classes();
+
+}  // namespace qwodel
