@@ -39,8 +39,8 @@ void refuse_existing(const std::filesystem::path& path, bool replace) {
 AtomicFile::AtomicFile(std::filesystem::path path, std::uint64_t size, bool replace)
     : path_(std::move(path)), replace_(replace) {
   refuse_existing(path_, replace_);
-  temporary_ = path_.parent_path() /
-               fmt::format(".{}.{}.partial", path_.filename().string(), ::getpid());
+  temporary_ =
+      path_.parent_path() / fmt::format(".{}.{}.partial", path_.filename().string(), ::getpid());
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file_ < 0) fail_write(path_, errno);
   // Reserving finds a full disk before the work, not after it. Not every file system can.
@@ -60,8 +60,7 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written =
-        ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (written < 0) {
       if (errno == EINTR) continue;
       fail_write(path_, errno);

@@ -1,0 +1,134 @@
+// A file appears whole or not at all, and never over another one unasked.
+#include "io/atomic_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <thread>
+#include <vector>
+
+#include "tests/formats/temp_directory.h"
+
+namespace qwodel {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::span<const std::byte> bytes_of_text(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::size_t files_in(const fs::path& folder) {
+  return static_cast<std::size_t>(
+      std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+TEST(AtomicFile, AppearsOnCommitOnly) {
+  const TempDirectory folder;
+  AtomicFile file(folder / "x", 6, false);
+  file.write_at(3, bytes_of_text("def"));
+  file.write_at(0, bytes_of_text("abc"));
+  EXPECT_FALSE(fs::exists(folder / "x"));
+  EXPECT_EQ(content_of(file.temporary_path()), "abcdef");
+  EXPECT_EQ(file.temporary_path().parent_path(), folder.path());
+  file.commit();
+  EXPECT_EQ(content_of(folder / "x"), "abcdef");
+  EXPECT_EQ(files_in(folder.path()), 1u);
+}
+
+TEST(AtomicFile, LeavesNothingWithoutCommit) {
+  const TempDirectory folder;
+  {
+    AtomicFile file(folder / "x", 100, false);
+    file.write_at(0, bytes_of_text("abc"));
+    EXPECT_EQ(files_in(folder.path()), 1u);
+  }
+  EXPECT_EQ(files_in(folder.path()), 0u);
+}
+
+TEST(AtomicFile, ReplacesOnlyWhenAsked) {
+  const TempDirectory folder;
+  folder.write("x", "old");
+  expect_error<DependencyError>([&] { AtomicFile(folder / "x", 1, false); }, "existing");
+  EXPECT_EQ(content_of(folder / "x"), "old");
+  {
+    AtomicFile file(folder / "x", 3, true);
+    file.write_at(0, bytes_of_text("new"));
+    EXPECT_EQ(content_of(folder / "x"), "old");
+    file.commit();
+  }
+  EXPECT_EQ(content_of(folder / "x"), "new");
+  fs::create_symlink("gone", folder / "link");
+  expect_error<DependencyError>([&] { refuse_existing(folder / "link", false); }, "existing");
+  EXPECT_NO_THROW(refuse_existing(folder / "link", true));
+  EXPECT_NO_THROW(refuse_existing(folder / "free", false));
+}
+
+TEST(AtomicFile, AFileThatCameMeanwhileStays) {
+  const TempDirectory folder;
+  AtomicFile file(folder / "x", 1, false);
+  folder.write("x", "other");
+  expect_error<DependencyError>([&] { file.commit(); }, "existing");
+  EXPECT_EQ(content_of(folder / "x"), "other");
+}
+
+TEST(AtomicFile, ThreadsWriteTheirParts) {
+  const TempDirectory folder;
+  AtomicFile file(folder / "x", 8000, false);
+  std::vector<std::thread> threads;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    threads.emplace_back([&file, i] {
+      const std::string part(1000, static_cast<char>('a' + i));
+      file.write_at(i * 1000, bytes_of_text(part));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  file.commit();
+  const std::string content = content_of(folder / "x");
+  ASSERT_EQ(content.size(), 8000u);
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    ASSERT_EQ(content[i], static_cast<char>('a' + i / 1000));
+  }
+}
+
+TEST(AtomicFile, PlacesThatCannotBeWritten) {
+  const TempDirectory folder;
+  expect_error<DependencyError>([&] { AtomicFile(folder / "gone" / "x", 1, false); },
+                                "No such file");
+  expect_error<DependencyError>([&] { AtomicFile(folder.write("f", "") / "x", 1, false); },
+                                "Not a directory");
+  fs::create_directory(folder / "d");
+  AtomicFile file(folder / "d", 1, true);
+  expect_error<DependencyError>([&] { file.commit(); }, "directory");
+}
+
+// A file-size limit stands for a full disk: both fail when the room is reserved.
+TEST(AtomicFile, NoRoom) {
+  const TempDirectory folder;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{.rlim_cur = 1000, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  try {
+    AtomicFile file(folder / "x", 1'000'000, false);
+    ADD_FAILURE() << "reserved more than the limit";
+  } catch (const DependencyError& error) {
+    EXPECT_EQ(error.code(), ErrorCode::not_enough_space) << error.what();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(files_in(folder.path()), 0u);
+}
+
+}  // namespace
+}  // namespace qwodel
