@@ -68,9 +68,10 @@ TEST(MappedFile, UnreadableFile) {
   ASSERT_EQ(::chmod(path.c_str(), 0), 0);
   const uid_t self = ::geteuid();
   constexpr uid_t kNobody = 65534;
-  if (self == 0) ASSERT_EQ(::seteuid(kNobody), 0);
+  const uid_t other = self == 0 ? kNobody : self;
+  ASSERT_EQ(::seteuid(other), 0);
   expect_error<DependencyError>([&] { MappedFile file(path); }, "permissions");
-  if (self == 0) ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_EQ(::seteuid(self), 0);
 }
 
 }  // namespace
