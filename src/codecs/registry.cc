@@ -22,6 +22,7 @@ extern const Codec codec_q6_k;
 extern const Codec codec_iq1_s;
 extern const Codec codec_iq4_nl;
 extern const Codec codec_iq4_xs;
+extern const Codec codec_iq1_m;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -49,6 +50,7 @@ constexpr std::array kCodecs = {
     &codec_iq1_s,
     &codec_iq4_nl,
     &codec_iq4_xs,
+    &codec_iq1_m,
     &codec_tq1_0,
     &codec_tq2_0,
     &codec_mxfp4,

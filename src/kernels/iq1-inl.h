@@ -222,10 +222,10 @@ struct LaneSplits {
   bool found[kMaxLanes];
 };
 
-template <std::size_t kSize, class MirroredShift>
+// Shifts::Mirrored(shift) numbers the opposite shift, Shifts::IsDown(shift, group) reads one.
+template <class Shifts, std::size_t kSize>
 HWY_INLINE void SetSplit(const PartLanes<kSize>& part, std::size_t lane,
-                         const SplitCandidate& split, const MirroredShift& mirrored_shift,
-                         LaneSplits& splits) {
+                         const SplitCandidate& split, LaneSplits& splits) {
   const std::size_t n = LaneCount();
   const auto low = static_cast<std::size_t>(split.low);
   const auto middle = static_cast<std::size_t>(split.middle);
@@ -238,7 +238,7 @@ HWY_INLINE void SetSplit(const PartLanes<kSize>& part, std::size_t lane,
   const float scale = split.product / split.norm;
   splits.mirrored[lane] = scale < 0.0f ? -1 : 0;
   splits.scale[lane] = scale < 0.0f ? -scale : scale;
-  splits.shift[lane] = scale < 0.0f ? mirrored_shift(split.shift) : split.shift;
+  splits.shift[lane] = scale < 0.0f ? Shifts::Mirrored(split.shift) : split.shift;
 }
 
 HWY_INLINE VI AtOrAfter(VF value, std::size_t position, const float* from_value,
@@ -338,6 +338,82 @@ HWY_INLINE VF PointLevel(VI point, int i, VF base) {
   const DI di;
   const VI level = hn::And(hn::ShiftRightSame(point, 2 * i), hn::Set(di, 3));
   return hn::Add(ToFloat(level), base);
+}
+
+// Points of the lanes' groups, [group][lane]; true for a lane where one is not what the split gave.
+template <class Shifts, std::size_t kSize>
+HWY_INLINE void SnapLanes(const BlockGroup& group, std::size_t first, const PartLanes<kSize>& part,
+                          const TernaryCodebook& codebook, const LaneSplits& splits,
+                          std::int32_t* points, bool* snapped) {
+  const std::size_t n = LaneCount();
+  LevelIndices(part, splits, points);
+  for (std::size_t lane = 0; lane < n; ++lane) {
+    snapped[lane] = false;
+    if (!splits.found[lane]) continue;
+    for (std::size_t g = 0; g < kSize / 8; ++g) {
+      std::int32_t& point = points[g * n + lane];
+      const TernaryEntry& entry = codebook.entries[point];
+      if (entry.length == 0) {
+        point = codebook.points[entry.point];
+      } else {
+        const float shift = Shifts::IsDown(splits.shift[lane], g) ? -0.125f : 0.125f;
+        point = SnapToCodebook(codebook, entry, group.values[lane] + first + 8 * g,
+                               part.weight_rows + lane * kSize + 8 * g, splits.scale[lane], shift);
+        snapped[lane] = true;
+      }
+    }
+  }
+}
+
+// Lowest level of group g of each lane: shift - 1.
+template <class Shifts>
+HWY_INLINE VF LowestLevels(const int* shift, std::size_t g) {
+  alignas(64) float lowest[kMaxLanes];
+  for (std::size_t lane = 0; lane < LaneCount(); ++lane) {
+    lowest[lane] = Shifts::IsDown(shift[lane], g) ? -1.125f : -0.875f;
+  }
+  return LoadLanes(lowest);
+}
+
+// The least-squares scale of the points, for the lanes where the sums allow one; else zero.
+template <class Shifts, std::size_t kSize>
+HWY_INLINE void RefitLanes(const PartLanes<kSize>& part, const LaneSplits& splits,
+                           const std::int32_t* points, float* scale) {
+  const std::size_t n = LaneCount();
+  VF product = Zero();
+  VF norm = Zero();
+  for (std::size_t g = 0; g < kSize / 8; ++g) {
+    const VF lowest = LowestLevels<Shifts>(splits.shift, g);
+    const VI point = hn::Load(DI(), points + g * n);
+    for (std::size_t i = 0; i < 8; ++i) {
+      const VF level = PointLevel(point, static_cast<int>(i), lowest);
+      const VF weighted = hn::Mul(LoadLanes(part.weights + (8 * g + i) * n), level);
+      product = hn::Add(product, hn::Mul(weighted, LoadLanes(part.values + (8 * g + i) * n)));
+      norm = hn::Add(norm, hn::Mul(weighted, level));
+    }
+  }
+  const MF usable = hn::And(hn::Gt(product, Zero()), hn::Gt(norm, Zero()));
+  StoreLanes(SelectOrZero(usable, hn::Div(product, norm)), scale);
+}
+
+// What a part's split and points make of `fits`, one per lane.
+template <std::size_t kSize>
+HWY_INLINE void StorePart(std::size_t number, std::size_t lanes, const TernaryCodebook& codebook,
+                          const LaneSplits& splits, const std::int32_t* points, const bool* snapped,
+                          const float* refitted, TernaryFit* fits) {
+  const std::size_t n = LaneCount();
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    TernaryFit& fit = fits[lane];
+    const bool found = splits.found[lane];
+    const bool better = snapped[lane] && refitted[lane] > 0.0f;
+    fit.scale[number] = !found ? 0.0f : better ? refitted[lane] : splits.scale[lane];
+    fit.shift[number] = static_cast<std::uint8_t>(found ? splits.shift[lane] : 0);
+    for (std::size_t g = 0; g < kSize / 8; ++g) {
+      const auto point = static_cast<std::uint16_t>(points[g * n + lane]);
+      fit.point[number * kSize / 8 + g] =
+          found ? codebook.entries[ternary_index(point)].point : std::uint16_t{0};
+    }
+  }
 }
 
 }  // namespace qwodel::HWY_NAMESPACE

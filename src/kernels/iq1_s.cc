@@ -23,6 +23,12 @@ constexpr float kDown[3] = {-1.125f, -0.125f, 0.875f};
 constexpr int kShiftUp = 0;
 constexpr int kShiftDown = 1;
 
+// How the shared steps read a shift's number.
+struct OneShift {
+  static int Mirrored(int shift) { return kShiftUp + kShiftDown - shift; }
+  static bool IsDown(int shift, std::size_t /*group*/) { return shift == kShiftDown; }
+};
+
 // Prefix sums over a part's sorted values: entry i is the sum of the first i. Room for whole
 // vectors that start at entry 1.
 struct PrefixSums {
@@ -208,59 +214,12 @@ HWY_NOINLINE void SplitLanes(PartLanes<kPart>& part, LaneSplits& splits) {
     SplitCandidate best{0.0f, 1.0f, 0, 0, kShiftUp};
     splits.found[lane] =
         largest[lane] >= kSmallest && FindSplit(sums, least_weight[lane] >= 0.0f, &best);
-    SetSplit(part, lane, best, [](int shift) { return kShiftUp + kShiftDown - shift; }, splits);
+    SetSplit<OneShift>(part, lane, best, splits);
   }
-}
-
-// Points of the lanes' groups, [group][lane]; true for a lane where one is not what the split gave.
-HWY_INLINE void SnapLanes(const BlockGroup& group, std::size_t first, const PartLanes<kPart>& part,
-                          const TernaryCodebook& codebook, const LaneSplits& splits,
-                          std::int32_t* points, bool* snapped) {
-  const std::size_t n = LaneCount();
-  LevelIndices(part, splits, points);
-  for (std::size_t lane = 0; lane < n; ++lane) {
-    snapped[lane] = false;
-    if (!splits.found[lane]) continue;
-    const float shift = splits.shift[lane] == kShiftUp ? 0.125f : -0.125f;
-    for (std::size_t g = 0; g < kPart / 8; ++g) {
-      std::int32_t& point = points[g * n + lane];
-      const TernaryEntry& entry = codebook.entries[point];
-      if (entry.length == 0) {
-        point = codebook.points[entry.point];
-      } else {
-        point = SnapToCodebook(codebook, entry, group.values[lane] + first + 8 * g,
-                               part.weight_rows + lane * kPart + 8 * g, splits.scale[lane], shift);
-        snapped[lane] = true;
-      }
-    }
-  }
-}
-
-// The least-squares scale of the points, for the lanes where the sums allow one; else zero.
-HWY_INLINE void RefitLanes(const PartLanes<kPart>& part, const LaneSplits& splits,
-                           const std::int32_t* points, float* scale) {
-  const std::size_t n = LaneCount();
-  alignas(64) float base[kMaxLanes];
-  for (std::size_t lane = 0; lane < n; ++lane) {
-    base[lane] = splits.shift[lane] == kShiftUp ? kUp[0] : kDown[0];
-  }
-  const VF lowest = LoadLanes(base);
-  VF product = Zero();
-  VF norm = Zero();
-  for (std::size_t i = 0; i < kPart; ++i) {
-    const VI point = hn::Load(DI(), points + i / 8 * n);
-    const VF level = PointLevel(point, static_cast<int>(i % 8), lowest);
-    const VF weighted = hn::Mul(LoadLanes(part.weights + i * n), level);
-    product = hn::Add(product, hn::Mul(weighted, LoadLanes(part.values + i * n)));
-    norm = hn::Add(norm, hn::Mul(weighted, level));
-  }
-  const MF usable = hn::And(hn::Gt(product, Zero()), hn::Gt(norm, Zero()));
-  StoreLanes(SelectOrZero(usable, hn::Div(product, norm)), scale);
 }
 
 HWY_INLINE void FitPart(const BlockGroup& group, std::size_t number, const float* sigma2,
                         const TernaryCodebook& codebook, TernaryFit* fits) {
-  const std::size_t n = LaneCount();
   PartLanes<kPart> part;
   LaneSplits splits;
   alignas(64) std::int32_t points[kPart / 8 * kMaxLanes];
@@ -268,20 +227,9 @@ HWY_INLINE void FitPart(const BlockGroup& group, std::size_t number, const float
   bool snapped[kMaxLanes];
   LoadPart(group, number * kPart, sigma2, part);
   SplitLanes(part, splits);
-  SnapLanes(group, number * kPart, part, codebook, splits, points, snapped);
-  RefitLanes(part, splits, points, refitted);
-  for (std::size_t lane = 0; lane < group.count; ++lane) {
-    TernaryFit& fit = fits[lane];
-    const bool found = splits.found[lane];
-    const bool better = snapped[lane] && refitted[lane] > 0.0f;
-    fit.scale[number] = !found ? 0.0f : better ? refitted[lane] : splits.scale[lane];
-    fit.shift[number] = static_cast<std::uint8_t>(found ? splits.shift[lane] : kShiftUp);
-    for (std::size_t g = 0; g < kPart / 8; ++g) {
-      const auto point = static_cast<std::uint16_t>(points[g * n + lane]);
-      fit.point[number * kPart / 8 + g] =
-          found ? codebook.entries[ternary_index(point)].point : std::uint16_t{0};
-    }
-  }
+  SnapLanes<OneShift>(group, number * kPart, part, codebook, splits, points, snapped);
+  RefitLanes<OneShift>(part, splits, points, refitted);
+  StorePart<kPart>(number, group.count, codebook, splits, points, snapped, refitted, fits);
 }
 
 void FitIq1S(const BlockRows& rows, std::size_t first, std::size_t count,

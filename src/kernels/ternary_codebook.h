@@ -51,6 +51,8 @@ struct TernaryFit {
   std::uint8_t shift[16];   // IQ1_S: 1 if the levels are shifted down. IQ1_M: bit 1 for the first
                             // eight values, bit 0 for the last eight
   std::uint16_t point[32];  // number of the codebook point of each eight values
+  std::uint8_t level[16];   // IQ1_M: a part's scale is step * (2 * level + 1)
+  float step;               // IQ1_M
 };
 
 }  // namespace qwodel

@@ -1,0 +1,364 @@
+#include "kernels/iq1_m.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/iq1_m.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, as Highway requires.
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "kernels/dispatch.h"
+#include "kernels/iq1-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwodel::HWY_NAMESPACE {
+
+constexpr std::size_t kPart = 16;
+constexpr float kSmallest = 1e-7f;  // parts below this are zero
+
+// Both halves of a part have a shift of their own: bit 1 of its number is set if the first half's
+// levels are shifted down, bit 0 if the second's are.
+constexpr int kShifts = 4;
+
+struct TwoShifts {
+  static int Mirrored(int shift) { return kShifts - 1 - shift; }
+  static bool IsDown(int shift, std::size_t group) { return (shift >> (1 - group) & 1) != 0; }
+};
+
+// Squares of the levels -0.875, 0.125, 1.125 and -1.125, -0.125, 0.875: differences of neighbours.
+constexpr float kUpHigh = 1.125f;
+constexpr float kUpLowStep = 0.75f;
+constexpr float kUpHighStep = -1.25f;
+constexpr float kDownHigh = 0.875f;
+constexpr float kDownLowStep = 1.25f;
+constexpr float kDownHighStep = -0.75f;
+
+// Prefix sums over a part's sorted values, each half's values apart: entry i covers the first i.
+// Room for whole vectors that start at entry 1.
+struct HalfSums {
+  alignas(64) float product[1 + kPart];  // of weight * value
+  alignas(64) float weight[1 + kPart];
+};
+
+struct PartSums {
+  HalfSums half[2];
+
+  float TotalWeight() const { return half[0].weight[kPart] + half[1].weight[kPart]; }
+};
+
+// Product and norm of one half with its levels shifted up, and down. Neighbouring levels differ by
+// one, so a half's product is total * highest - prefix(low) - prefix(middle).
+template <class D>
+struct HalfTerms {
+  hn::Vec<D> up, down, norm_up, norm_down;
+
+  HWY_INLINE HalfTerms(D d, const HalfSums& sums, std::size_t low, std::size_t middle) {
+    const auto set = [d](float value) HWY_ATTR { return hn::Set(d, value); };
+    const float product = sums.product[kPart];
+    const float weight = sums.weight[kPart];
+    const auto prefix = hn::Add(set(sums.product[low]), hn::LoadU(d, sums.product + middle));
+    const auto weight_middle = hn::LoadU(d, sums.weight + middle);
+    up = hn::Sub(set(product * kUpHigh), prefix);
+    down = hn::Sub(set(product * kDownHigh), prefix);
+    norm_up = hn::Add(set(weight * kUpHigh * kUpHigh + sums.weight[low] * kUpLowStep),
+                      hn::Mul(weight_middle, set(kUpHighStep)));
+    norm_down = hn::Add(set(weight * kDownHigh * kDownHigh + sums.weight[low] * kDownLowStep),
+                        hn::Mul(weight_middle, set(kDownHighStep)));
+  }
+};
+
+// Product and norm of the whole part under shift number 0 ... 3.
+template <class V>
+struct PartTerms {
+  V product[kShifts];
+  V norm[kShifts];
+
+  template <class Half>
+  HWY_INLINE PartTerms(const Half& first, const Half& second) {
+    product[0] = hn::Add(first.up, second.up);
+    product[1] = hn::Add(first.up, second.down);
+    product[2] = hn::Add(first.down, second.up);
+    product[3] = hn::Add(first.down, second.down);
+    norm[0] = hn::Add(first.norm_up, second.norm_up);
+    norm[1] = hn::Add(first.norm_up, second.norm_down);
+    norm[2] = hn::Add(first.norm_down, second.norm_up);
+    norm[3] = hn::Add(first.norm_down, second.norm_down);
+  }
+};
+
+template <class D>
+HWY_INLINE PartTerms<hn::Vec<D>> TermsAt(D d, const PartSums& sums, int low, int middle) {
+  const auto first = static_cast<std::size_t>(low);
+  const auto second = static_cast<std::size_t>(middle);
+  return {HalfTerms<D>(d, sums.half[0], first, second),
+          HalfTerms<D>(d, sums.half[1], first, second)};
+}
+
+// The candidates of one split, in the reference's order.
+struct SplitOfShifts {
+  SplitCandidate candidates[kShifts];
+
+  SplitOfShifts(const PartSums& sums, int low, int middle) {
+    const hn::CappedTag<float, 1> one;
+    const auto terms = TermsAt(one, sums, low, middle);
+    for (int shift = 0; shift < kShifts; ++shift) {
+      candidates[shift] = {hn::GetLane(terms.product[shift]), hn::GetLane(terms.norm[shift]), low,
+                           middle, shift};
+    }
+  }
+};
+
+// The reference's walk over every split.
+HWY_NOINLINE bool WalkAllSplits(const PartSums& sums, SplitCandidate* best) {
+  float score = -std::numeric_limits<float>::max();
+  bool found = false;
+  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
+    for (int middle = low; middle <= static_cast<int>(kPart); ++middle) {
+      for (const SplitCandidate& candidate : SplitOfShifts(sums, low, middle).candidates) {
+        if (!beats(candidate, score)) continue;
+        score = rounded_score(candidate);
+        *best = candidate;
+        found = true;
+      }
+    }
+  }
+  return found;
+}
+
+// Rough scores of all splits: [low][middle - 1] is the best shift's score, 0 where that is none.
+struct ScoreTable {
+  alignas(64) float scores[(1 + kPart) * kPart];
+  float best;
+};
+
+HWY_NOINLINE void ScoreSplits(const PartSums& sums, ScoreTable& table) {
+  const int n = static_cast<int>(LaneCount());
+  VF best = Zero();
+  for (int first = 1; first <= static_cast<int>(kPart); first += n) {
+    const VF lane = hn::Iota(DF(), static_cast<float>(first));
+    for (int low = 0; low < first + n; ++low) {
+      const auto terms = TermsAt(DF(), sums, low, first);
+      VF score = Zero();
+      for (int shift = 0; shift < kShifts; ++shift) {
+        const VF square = hn::Mul(terms.product[shift], terms.product[shift]);
+        score = hn::Max(score, hn::Mul(square, RoughReciprocal(terms.norm[shift])));
+      }
+      if (low > first) score = SelectOrZero(hn::Ge(lane, Set(static_cast<float>(low))), score);
+      best = hn::Max(best, score);
+      StoreLanes(score, table.scores + static_cast<std::size_t>(low) * kPart + first - 1);
+    }
+  }
+  table.best = hn::GetLane(hn::MaxOfLanes(DF(), best));
+}
+
+// The near-best splits in the reference's order. False if there are too many.
+HWY_NOINLINE bool Collect(const PartSums& sums, const ScoreTable& table, SplitCandidate* candidates,
+                          std::size_t* count) {
+  const int n = static_cast<int>(LaneCount());
+  const float enough = table.best * kRoughScore;
+  *count = 0;
+  const auto push = [&](int low, int middle) {
+    for (const SplitCandidate& candidate : SplitOfShifts(sums, low, middle).candidates) {
+      if (candidate.product * candidate.product >= enough * candidate.norm) {
+        candidates[(*count)++] = candidate;
+      }
+    }
+  };
+  push(0, 0);
+  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
+    const int start = low == 0 ? 1 : low - (low - 1) % n;
+    for (int first = start; first <= static_cast<int>(kPart); first += n) {
+      const float* const scores = table.scores + static_cast<std::size_t>(low) * kPart + first - 1;
+      if (!AnyLane(hn::Ge(LoadLanes(scores), Set(enough)))) continue;
+      for (int middle = first; middle < first + n; ++middle) {
+        if (scores[middle - first] < enough) continue;
+        if (*count + kShifts > kMaxCandidates) return false;
+        push(low, middle);
+      }
+    }
+  }
+  return true;
+}
+
+HWY_INLINE bool FindSplit(const PartSums& sums, bool ordinary_weights, SplitCandidate* best) {
+  ScoreTable table;
+  ScoreSplits(sums, table);
+  if (ordinary_weights && IsRegular(sums.TotalWeight(), table.best)) {
+    SplitCandidate candidates[kMaxCandidates];
+    std::size_t count;
+    if (Collect(sums, table, candidates, &count)) {
+      const SplitCandidate* const last = last_accepted(candidates, count);
+      if (last != nullptr) {
+        *best = *last;
+        return true;
+      }
+    }
+  }
+  return WalkAllSplits(sums, best);
+}
+
+// Prefix sums of the lanes' sorted values, [half][i][lane].
+struct LaneSums {
+  alignas(64) float product[2][kPart * kMaxLanes];
+  alignas(64) float weight[2][kPart * kMaxLanes];
+  alignas(64) float largest[kMaxLanes];
+  alignas(64) float least_weight[kMaxLanes];
+};
+
+HWY_INLINE void SumSorted(const PartLanes<kPart>& part, LaneSums& sums) {
+  const std::size_t n = LaneCount();
+  VF product[2] = {Zero(), Zero()};
+  VF total[2] = {Zero(), Zero()};
+  VF high = Zero();
+  VF least = Set(std::numeric_limits<float>::max());
+  for (std::size_t i = 0; i < kPart; ++i) {
+    const VF x = LoadLanes(part.sorted + i * n);
+    const VI position = hn::Load(DI(), part.position + i * n);
+    const VF weight = SortedWeight(part, position);
+    const VF weighted = hn::Mul(weight, x);
+    const MF second = hn::RebindMask(DF(), hn::Gt(position, hn::Set(DI(), int{kPart / 2 - 1})));
+    for (std::size_t half = 0; half < 2; ++half) {
+      const MF here = half == 1 ? second : hn::Not(second);
+      product[half] = hn::Add(product[half], SelectOrZero(here, weighted));
+      total[half] = hn::Add(total[half], SelectOrZero(here, weight));
+      StoreLanes(product[half], sums.product[half] + i * n);
+      StoreLanes(total[half], sums.weight[half] + i * n);
+    }
+    high = hn::Max(high, hn::Abs(x));
+    least = hn::Min(least, weight);
+  }
+  StoreLanes(high, sums.largest);
+  StoreLanes(least, sums.least_weight);
+}
+
+// Splits of the lanes' parts.
+HWY_NOINLINE void SplitLanes(PartLanes<kPart>& part, LaneSplits& splits) {
+  LaneSums sums;
+  SortLanes<kPart>(part.values, part.sorted, part.position);
+  SumSorted(part, sums);
+  alignas(64) float product_rows[2][kMaxLanes * kPart];
+  alignas(64) float weight_rows[2][kMaxLanes * kPart];
+  for (std::size_t half = 0; half < 2; ++half) {
+    StoreByLane(sums.product[half], kPart, kPart, product_rows[half]);
+    StoreByLane(sums.weight[half], kPart, kPart, weight_rows[half]);
+  }
+  for (std::size_t lane = 0; lane < LaneCount(); ++lane) {
+    PartSums of_lane;
+    for (std::size_t half = 0; half < 2; ++half) {
+      HalfSums& to = of_lane.half[half];
+      to.product[0] = 0.0f;
+      to.weight[0] = 0.0f;
+      std::copy_n(product_rows[half] + lane * kPart, kPart, to.product + 1);
+      std::copy_n(weight_rows[half] + lane * kPart, kPart, to.weight + 1);
+    }
+    SplitCandidate best{0.0f, 1.0f, 0, 0, 0};
+    splits.found[lane] = sums.largest[lane] >= kSmallest &&
+                         FindSplit(of_lane, sums.least_weight[lane] >= 0.0f, &best);
+    SetSplit<TwoShifts>(part, lane, best, splits);
+  }
+}
+
+HWY_INLINE void FitPart(const BlockGroup& group, std::size_t number, const float* sigma2,
+                        const TernaryCodebook& codebook, TernaryFit* fits) {
+  PartLanes<kPart> part;
+  LaneSplits splits;
+  alignas(64) std::int32_t points[kPart / 8 * kMaxLanes];
+  alignas(64) float refitted[kMaxLanes];
+  bool snapped[kMaxLanes];
+  LoadPart(group, number * kPart, sigma2, part);
+  SplitLanes(part, splits);
+  SnapLanes<TwoShifts>(group, number * kPart, part, codebook, splits, points, snapped);
+  RefitLanes<TwoShifts>(part, splits, points, refitted);
+  StorePart<kPart>(number, group.count, codebook, splits, points, snapped, refitted, fits);
+}
+
+// A part's scale level for each lane, and what it adds to the sums that fit the block's scale.
+HWY_INLINE void AddPart(const BlockGroup& group, std::size_t number, const float* sigma2,
+                        VF inverse, const TernaryCodebook& codebook, TernaryFit* fits, VF* product,
+                        VF* norm) {
+  const std::size_t n = LaneCount();
+  PartLanes<kPart> part;
+  LoadPart(group, number * kPart, sigma2, part);
+  alignas(64) float scale[kMaxLanes] = {};
+  alignas(64) std::int32_t points[kMaxLanes] = {};
+  alignas(64) std::int32_t levels[kMaxLanes];
+  int shift[kMaxLanes] = {};
+  for (std::size_t lane = 0; lane < group.count; ++lane) {
+    scale[lane] = fits[lane].scale[number];
+    shift[lane] = fits[lane].shift[number];
+  }
+  const VF exact = hn::Mul(Set(0.5f), hn::Sub(hn::Mul(inverse, LoadLanes(scale)), Set(1.0f)));
+  const VI level = NearestIntClamped(exact, 0, 7);
+  const VF multiple = ToFloat(hn::Add(hn::ShiftLeft<1>(level), hn::Set(DI(), 1)));
+  hn::Store(level, DI(), levels);
+  for (std::size_t g = 0; g < 2; ++g) {
+    for (std::size_t lane = 0; lane < group.count; ++lane) {
+      points[lane] = codebook.points[fits[lane].point[2 * number + g]];
+      fits[lane].level[number] = static_cast<std::uint8_t>(levels[lane]);
+    }
+    const VF lowest = LowestLevels<TwoShifts>(shift, g);
+    const VI point = hn::Load(DI(), points);
+    for (std::size_t i = 0; i < 8; ++i) {
+      const VF value = hn::Mul(PointLevel(point, static_cast<int>(i), lowest), multiple);
+      const VF weighted = hn::Mul(LoadLanes(part.weights + (8 * g + i) * n), value);
+      *product = hn::Add(*product, hn::Mul(weighted, LoadLanes(part.values + (8 * g + i) * n)));
+      *norm = hn::Add(*norm, hn::Mul(weighted, value));
+    }
+  }
+}
+
+// Scale levels of the parts and the scale of the block; both zero where all parts are.
+HWY_INLINE void FitScale(const BlockGroup& group, const float* sigma2,
+                         const TernaryCodebook& codebook, TernaryFit* fits) {
+  alignas(64) float largest[kMaxLanes] = {};
+  for (std::size_t lane = 0; lane < group.count; ++lane) {
+    largest[lane] = *std::max_element(fits[lane].scale, fits[lane].scale + 256 / kPart);
+  }
+  const VF step = hn::Div(LoadLanes(largest), Set(15.0f));
+  const VF inverse = hn::Div(Set(1.0f), step);
+  VF product = Zero();
+  VF norm = Zero();
+  for (std::size_t number = 0; number < 256 / kPart; ++number) {
+    AddPart(group, number, sigma2, inverse, codebook, fits, &product, &norm);
+  }
+  alignas(64) float steps[kMaxLanes];
+  StoreLanes(Select(hn::Gt(norm, Zero()), hn::Div(product, norm), step), steps);
+  for (std::size_t lane = 0; lane < group.count; ++lane) {
+    fits[lane].step = largest[lane] > 0.0f ? steps[lane] : 0.0f;
+    if (!(largest[lane] > 0.0f)) {
+      std::fill_n(fits[lane].level, 256 / kPart, std::uint8_t{0});
+      std::fill_n(fits[lane].shift, 256 / kPart, std::uint8_t{0});
+    }
+  }
+}
+
+void FitIq1M(const BlockRows& rows, std::size_t first, std::size_t count,
+             const TernaryCodebook& codebook, TernaryFit* fits) {
+  for (std::size_t done = 0; done < count; done += LaneCount()) {
+    BlockGroup group(rows, first + done, std::min(LaneCount(), count - done));
+    alignas(64) float sigma2[kMaxLanes];
+    LaneVariance(group, sigma2);
+    for (std::size_t number = 0; number < 256 / kPart; ++number) {
+      FitPart(group, number, sigma2, codebook, fits + done);
+    }
+    FitScale(group, sigma2, codebook, fits + done);
+  }
+}
+
+}  // namespace qwodel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qwodel {
+
+HWY_EXPORT(FitIq1M);
+
+void fit_iq1_m(const BlockRows& rows, std::size_t first, std::size_t count,
+               const TernaryCodebook& codebook, TernaryFit* fits) {
+  prepare_kernels();
+  HWY_DYNAMIC_DISPATCH(FitIq1M)(rows, first, count, codebook, fits);
+}
+
+}  // namespace qwodel
+#endif  // HWY_ONCE
