@@ -19,6 +19,11 @@ extern const Codec codec_q3_k;
 extern const Codec codec_q4_k;
 extern const Codec codec_q5_k;
 extern const Codec codec_q6_k;
+extern const Codec codec_iq2_xxs;
+extern const Codec codec_iq2_xs;
+extern const Codec codec_iq2_s;
+extern const Codec codec_iq3_xxs;
+extern const Codec codec_iq3_s;
 extern const Codec codec_iq1_s;
 extern const Codec codec_iq4_nl;
 extern const Codec codec_iq4_xs;
@@ -47,6 +52,11 @@ constexpr std::array kCodecs = {
     &codec_q4_k,
     &codec_q5_k,
     &codec_q6_k,
+    &codec_iq2_xxs,
+    &codec_iq2_xs,
+    &codec_iq2_s,
+    &codec_iq3_xxs,
+    &codec_iq3_s,
     &codec_iq1_s,
     &codec_iq4_nl,
     &codec_iq4_xs,

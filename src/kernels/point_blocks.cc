@@ -1,0 +1,416 @@
+#include "kernels/point_blocks.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/point_blocks.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, as Highway requires.
+#include <hwy/highway.h>
+
+#include "core/half.h"
+#include "kernels/affine_search-inl.h"
+#include "kernels/codebook_search-inl.h"
+#include "kernels/dispatch.h"
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace qwodel::HWY_NAMESPACE {
+
+inline constexpr std::size_t kMaxTrials = 32;
+inline constexpr std::size_t kMaxGroups = 8;  // in a part
+inline constexpr std::size_t kMaxPart = 32;
+
+using D8 = hn::CappedTag<float, 8>;
+
+// A super-block made ready for the search.
+struct MagnitudeBlock {
+  HWY_ALIGN float x[kPointBlock];  // magnitudes, one of eight negated where signs are even
+  HWY_ALIGN float weight[kPointBlock];
+  HWY_ALIGN float root[kPointBlock];  // of the weights: the weights of the search in the lists
+  float reach[16];                    // of each part: its largest x, or what was fitted; 0: zeros
+  float scale[16];                    // the scale of a part that no trial improves
+  std::array<std::uint8_t, 32> signs;
+};
+
+HWY_INLINE float Variance(const PointRecipe& recipe, const float* values) {
+  float sum = 0.0f;
+  for (std::size_t i = 0; i < kPointBlock; ++i) sum += values[i] * values[i];
+  return recipe.spread * sum * (1.0f / kPointBlock);
+}
+
+HWY_INLINE VF Weight(const PointRecipe& recipe, const float* importance, float variance, VF x) {
+  const VF square = hn::Mul(x, x);
+  if (importance != nullptr) {
+    return hn::Mul(LoadLanes(importance), hn::Sqrt(hn::Add(Set(variance), square)));
+  }
+  if (recipe.plain_spread <= 0.0f) return square;
+  return hn::Add(Set(recipe.plain_spread * variance), square);
+}
+
+HWY_INLINE std::uint8_t NegativeBits(const float* x) {
+  const D8 d;
+  unsigned signs = 0;
+  for (std::size_t i = 0; i < 8; i += hn::Lanes(d)) {
+    std::uint8_t bits[8] = {};
+    hn::StoreMaskBits(d, hn::Lt(hn::LoadU(d, x + i), hn::Zero(d)), bits);
+    signs |= static_cast<unsigned>(bits[0]) << i;
+  }
+  return static_cast<std::uint8_t>(signs);
+}
+
+// Of eight values the first that costs least to negate.
+HWY_INLINE std::size_t CheapestToNegate(const float* x, const float* weight) {
+  std::size_t cheapest = 0;
+  float least = weight[0] * x[0] * x[0];
+  for (std::size_t i = 1; i < 8; ++i) {
+    const float cost = weight[i] * x[i] * x[i];
+    if (cost < least) {
+      least = cost;
+      cheapest = i;
+    }
+  }
+  return cheapest;
+}
+
+HWY_INLINE void SplitSigns(bool even, MagnitudeBlock& block) {
+  for (std::size_t k = 0; k < block.signs.size(); ++k) {
+    float* const x = block.x + 8 * k;
+    unsigned signs = NegativeBits(x);
+    std::size_t negated = 8;
+    if (even && std::popcount(signs) % 2 != 0) {
+      negated = CheapestToNegate(x, block.weight + 8 * k);
+      signs ^= 1u << negated;
+    }
+    const D8 d;
+    for (std::size_t i = 0; i < 8; i += hn::Lanes(d)) {
+      const auto value = hn::LoadU(d, x + i);
+      const auto negative = hn::Lt(value, hn::Zero(d));
+      hn::StoreU(hn::IfThenElse(negative, hn::Neg(value), value), d, x + i);
+    }
+    if (negated < 8) x[negated] = -x[negated];
+    block.signs[k] = static_cast<std::uint8_t>(signs);
+  }
+}
+
+HWY_INLINE void Prepare(const PointRecipe& recipe, const float* values, const float* importance,
+                        MagnitudeBlock& block) {
+  const float variance = Variance(recipe, values);
+  for (std::size_t i = 0; i < kPointBlock; i += LaneCount()) {
+    const VF x = LoadLanes(values + i);
+    const float* const weights = importance == nullptr ? nullptr : importance + i;
+    const VF weight = Weight(recipe, weights, variance, x);
+    StoreLanes(x, block.x + i);
+    StoreLanes(weight, block.weight + i);
+    StoreLanes(hn::Sqrt(weight), block.root + i);
+  }
+  SplitSigns(recipe.even_signs, block);
+  for (std::size_t p = 0; p < kPointBlock / recipe.part; ++p) {
+    const float* const x = block.x + p * recipe.part;
+    const float largest = *std::max_element(x, x + recipe.part);
+    block.reach[p] = largest > 0.0f && largest >= recipe.least ? largest : 0.0f;
+  }
+}
+
+// Fits a scale to parts of 32 values as if all levels 0 ... 4 were allowed, one part per lane.
+HWY_NOINLINE void FitReach(MagnitudeBlock* blocks, std::size_t count) {
+  constexpr std::size_t kParts = kPointBlock / kMaxPart;
+  const std::size_t parts = count * kParts;
+  for (std::size_t first = 0; first < parts; first += LaneCount()) {
+    const float *x_rows[kMaxLanes], *weight_rows[kMaxLanes];
+    for (std::size_t lane = 0; lane < LaneCount(); ++lane) {
+      const std::size_t part = std::min(first + lane, parts - 1);
+      x_rows[lane] = blocks[part / kParts].x + part % kParts * kMaxPart;
+      weight_rows[lane] = blocks[part / kParts].weight + part % kParts * kMaxPart;
+    }
+    HWY_ALIGN float x[kMaxPart * kMaxLanes], weight[kMaxPart * kMaxLanes], scales[kMaxLanes];
+    LoadTransposed(x_rows, 0, kMaxPart, x);
+    LoadTransposed(weight_rows, 0, kMaxPart, weight);
+    VF x_lanes[kMaxPart], weight_lanes[kMaxPart];
+    VI codes[kMaxPart];
+    for (std::size_t i = 0; i < kMaxPart; ++i) {
+      x_lanes[i] = LoadLanes(x + i * LaneCount());
+      weight_lanes[i] = LoadLanes(weight + i * LaneCount());
+    }
+    StoreLanes(SearchScales(x_lanes, weight_lanes, kMaxPart, 4, codes), scales);
+    for (std::size_t lane = 0; lane < LaneCount() && first + lane < parts; ++lane) {
+      MagnitudeBlock& block = blocks[(first + lane) / kParts];
+      const std::size_t part = (first + lane) % kParts;
+      const float reach = scales[lane] * 3.0f;
+      block.scale[part] = scales[lane];
+      if (block.reach[part] > 0.0f) block.reach[part] = reach > 0.0f ? reach : 0.0f;
+    }
+  }
+}
+
+// One part under all trial scales: [group][trial], the trials padded by repeating the last.
+struct Trials {
+  std::size_t count;
+  HWY_ALIGN float inverse[kMaxTrials], scale[kMaxTrials];
+  HWY_ALIGN std::int32_t slot[kMaxGroups][kMaxTrials];   // of the rounded levels
+  HWY_ALIGN std::int32_t point[kMaxGroups][kMaxTrials];  // chosen
+  HWY_ALIGN float product[kMaxTrials], norm[kMaxTrials];
+};
+
+struct PartValues {
+  const float* x;
+  const float* weight;
+  const float* root;
+  std::size_t size;
+};
+
+template <class Shape>
+HWY_INLINE void RoundTrials(const PointRecipe& recipe, const PartValues& part, float reach,
+                            Trials& trials) {
+  trials.count = static_cast<std::size_t>(2 * recipe.trials + 1);
+  for (std::size_t t = 0; t < kMaxTrials; ++t) {
+    const int step = std::min(static_cast<int>(t) - recipe.trials, recipe.trials);
+    trials.inverse[t] =
+        static_cast<float>(2 * Shape::kTop + 1) + static_cast<float>(step) * recipe.trial_step;
+  }
+  for (std::size_t t = 0; t < trials.count; t += LaneCount()) {
+    const VF inverse = hn::Div(LoadLanes(trials.inverse + t), Set(reach));
+    StoreLanes(inverse, trials.inverse + t);
+    StoreLanes(hn::Div(Set(1.0f), inverse), trials.scale + t);
+    for (std::size_t k = 0; k < part.size / Shape::kWidth; ++k) {
+      hn::Store(RoundToSlot<Shape>(inverse, part.x + k * Shape::kWidth), DI(), trials.slot[k] + t);
+    }
+  }
+}
+
+template <class Shape>
+HWY_INLINE std::uint16_t ChoosePoint(const CodebookView& codebook, const PartValues& part,
+                                     std::size_t group, std::int32_t slot, float scale) {
+  const CodebookEntry& entry = codebook.entries[slot];
+  if (entry.length == 0) return codebook.points[entry.number];
+  const std::size_t first = group * Shape::kWidth;
+  return NearestOfList<Shape>(part.x + first, part.root + first, scale, codebook.lists + entry.list,
+                              entry.length);
+}
+
+template <class Shape>
+HWY_INLINE void ChoosePoints(const CodebookView& codebook, const PartValues& part, Trials& trials) {
+  for (std::size_t k = 0; k < part.size / Shape::kWidth; ++k) {
+    for (std::size_t t = 0; t < trials.count; ++t) {
+      trials.point[k][t] =
+          ChoosePoint<Shape>(codebook, part, k, trials.slot[k][t], trials.scale[t]);
+    }
+    for (std::size_t t = trials.count; t < kMaxTrials; ++t) {
+      trials.point[k][t] = trials.point[k][trials.count - 1];
+    }
+  }
+}
+
+// Sums of weight * x * q and weight * q * q, q the odd integers, under each trial.
+template <class Shape>
+HWY_INLINE void SumTrials(const PartValues& part, Trials& trials) {
+  for (std::size_t t = 0; t < trials.count; t += LaneCount()) {
+    VF product = Zero(), norm = Zero();
+    for (std::size_t k = 0; k < part.size / Shape::kWidth; ++k) {
+      VI packed = hn::Load(DI(), trials.point[k] + t);
+      for (std::size_t i = k * Shape::kWidth; i < (k + 1) * Shape::kWidth; ++i) {
+        const VF q = OddOfLevel<Shape>(packed);
+        const VF w = Set(part.weight[i]);
+        product = hn::Add(product, hn::Mul(hn::Mul(w, Set(part.x[i])), q));
+        norm = hn::Add(norm, hn::Mul(hn::Mul(w, q), q));
+        packed = hn::ShiftRight<Shape::kBits>(packed);
+      }
+    }
+    StoreLanes(product, trials.product + t);
+    StoreLanes(norm, trials.norm + t);
+  }
+}
+
+// What is decided about one part.
+struct PartChoice {
+  float scale;
+  std::array<std::uint16_t, kMaxGroups> points;
+  std::array<bool, kMaxGroups> search_again;
+};
+
+// The trial that explains most; without one, levels of 0 under the given scale.
+template <class Shape>
+HWY_INLINE PartChoice BestTrial(const PointRecipe& recipe, const CodebookView& codebook,
+                                const Trials& trials, std::size_t groups, float scale) {
+  PartChoice choice{scale, {}, {}};
+  float best = 0.0f;
+  std::size_t chosen = kMaxTrials;
+  for (std::size_t t = 0; t < trials.count; ++t) {
+    const float product = trials.product[t];
+    const float norm = trials.norm[t];
+    if (norm > 0.0f && product * product > best * norm) {
+      choice.scale = product / norm;
+      best = choice.scale * product;
+      chosen = t;
+    }
+  }
+  bool any_off = chosen == kMaxTrials;
+  for (std::size_t k = 0; chosen < kMaxTrials && k < groups; ++k) {
+    choice.points[k] = static_cast<std::uint16_t>(trials.point[k][chosen]);
+    choice.search_again[k] = codebook.entries[trials.slot[k][chosen]].length != 0;
+    any_off = any_off || choice.search_again[k];
+  }
+  if (recipe.final_search == FinalSearch::always ||
+      (recipe.final_search == FinalSearch::whole_part && any_off)) {
+    choice.search_again.fill(true);
+  }
+  return choice;
+}
+
+template <class Shape>
+HWY_INLINE void SearchAgain(const CodebookView& codebook, const PartValues& part,
+                            PartChoice& choice) {
+  const std::size_t groups = part.size / Shape::kWidth;
+  const VF inverse = Set(1.0f / choice.scale);
+  bool any = false;
+  for (std::size_t k = 0; k < groups; ++k) {
+    if (!choice.search_again[k]) continue;
+    any = true;
+    const VI slot = RoundToSlot<Shape>(inverse, part.x + k * Shape::kWidth);
+    choice.points[k] = ChoosePoint<Shape>(codebook, part, k, hn::GetLane(slot), choice.scale);
+  }
+  if (!any) return;
+  float product = 0.0f, norm = 0.0f;
+  for (std::size_t k = 0; k < groups; ++k) {
+    for (std::size_t i = 0; i < Shape::kWidth; ++i) {
+      const unsigned level = choice.points[k] >> Shape::kBits * i & ((1u << Shape::kBits) - 1);
+      const auto q = static_cast<float>(2 * level + 1);
+      const float w = part.weight[k * Shape::kWidth + i];
+      product += w * part.x[k * Shape::kWidth + i] * q;
+      norm += w * q * q;
+    }
+  }
+  if (norm > 0.0f) choice.scale = product / norm;
+}
+
+// Writes points and signs of a part; returns its scale, not negative.
+template <class Shape>
+HWY_INLINE float FitPart(const PointRecipe& recipe, const CodebookView& codebook,
+                         const MagnitudeBlock& block, std::size_t p, PointBlock& out) {
+  const std::size_t first = p * recipe.part;
+  const PartValues part{block.x + first, block.weight + first, block.root + first, recipe.part};
+  Trials trials;
+  RoundTrials<Shape>(recipe, part, block.reach[p], trials);
+  ChoosePoints<Shape>(codebook, part, trials);
+  SumTrials<Shape>(part, trials);
+  const std::size_t groups = recipe.part / Shape::kWidth;
+  const float start =
+      recipe.fit_reach ? block.scale[p] : block.reach[p] / static_cast<float>(2 * Shape::kTop + 1);
+  PartChoice choice = BestTrial<Shape>(recipe, codebook, trials, groups, start);
+  if (choice.scale > 0.0f) SearchAgain<Shape>(codebook, part, choice);
+  const bool mirrored = choice.scale < 0.0f;
+  for (std::size_t k = 0; k < groups; ++k) {
+    const unsigned slot = codebook_slot(Shape::kWidth, choice.points[k]);
+    out.points[p * groups + k] = codebook.entries[slot].number;
+  }
+  for (std::size_t k = first / 8; k < (first + recipe.part) / 8; ++k) {
+    out.signs[k] = static_cast<std::uint8_t>(mirrored ? ~block.signs[k] : block.signs[k]);
+  }
+  return mirrored ? -choice.scale : choice.scale;
+}
+
+// The reference's nearest_int, with what it gives out of range.
+HWY_INLINE int NearestInt(float v) {
+  const auto bits = std::bit_cast<std::uint32_t>(v + 12582912.0f);
+  return static_cast<int>(bits & 0x007FFFFFu) - 0x00400000;
+}
+
+// See PointRecipe::closes_gaps.
+HWY_INLINE void CloseGaps(const MagnitudeBlock& block, std::size_t part, std::size_t width,
+                          PointBlock& out) {
+  const PointBlock fitted = out;
+  out.signs.fill(0);
+  for (std::uint16_t& number : out.points) number &= 0x100u;
+  std::size_t to = 0;
+  for (std::size_t p = 0; p < kPointBlock / part; ++p) {
+    if (!(block.reach[p] > 0.0f)) continue;
+    for (std::size_t k = 0; k < part / width; ++k) {
+      const unsigned low = fitted.points[p * part / width + k] & 0xFFu;
+      std::uint16_t& number = out.points[to * part / width + k];
+      number = static_cast<std::uint16_t>(number | low);
+    }
+    for (std::size_t k = 0; k < part / 8; ++k) {
+      out.signs[to * part / 8 + k] = fitted.signs[p * part / 8 + k];
+    }
+    ++to;
+  }
+}
+
+template <class Shape>
+HWY_INLINE void FitBlock(const PointRecipe& recipe, const CodebookView& codebook,
+                         const MagnitudeBlock& block, PointBlock& out) {
+  out = {};
+  float scales[16] = {};
+  const std::size_t parts = kPointBlock / recipe.part;
+  for (std::size_t p = 0; p < parts; ++p) {
+    if (block.reach[p] > 0.0f) scales[p] = FitPart<Shape>(recipe, codebook, block, p, out);
+  }
+  if (recipe.closes_gaps) CloseGaps(block, recipe.part, Shape::kWidth, out);
+  const float largest = *std::max_element(scales, scales + parts);
+  if (!(largest > 0.0f)) {
+    // The encodings that store seven signs of eight store nothing at all here.
+    if (recipe.even_signs) out = {};
+    return;
+  }
+  const float d = largest / 31.0f;
+  const float inverse = 1.0f / d;
+  out.scale = float_to_half(d * recipe.fudge);
+  for (std::size_t p = 0; p < parts; ++p) {
+    const int code = NearestInt(0.5f * (inverse * scales[p] - 1.0f));
+    out.scales[p] = static_cast<std::uint8_t>(std::clamp(code, 0, 15));
+  }
+}
+
+std::size_t FitPointBlocks(const PointRecipe& recipe, const CodebookView& codebook,
+                           const BlockRows& rows, std::size_t first, PointBlock* out) {
+  const BlockGroup group(rows, first, kPointBatch);
+  MagnitudeBlock blocks[kPointBatch];
+  for (std::size_t b = 0; b < group.count; ++b) {
+    Prepare(recipe, group.values[b], group.importance[b], blocks[b]);
+  }
+  if (recipe.fit_reach) FitReach(blocks, group.count);
+  for (std::size_t b = 0; b < group.count; ++b) {
+    if (codebook.width == 8) {
+      FitBlock<EightOfThree>(recipe, codebook, blocks[b], out[b]);
+    } else {
+      FitBlock<FourOfEight>(recipe, codebook, blocks[b], out[b]);
+    }
+  }
+  return group.count;
+}
+
+void ScaleLevels(const std::int8_t* levels, const float* scales, std::size_t count,
+                 std::size_t group, float* values) {
+  for (std::size_t first = 0; first < count; first += group) {
+    const VF scale = Set(*scales++);
+    for (std::size_t i = first; i < first + group; i += LaneCount()) {
+      StoreLanes(hn::Mul(scale, ToFloat(LoadSignedBytes(levels + i))), values + i);
+    }
+  }
+}
+
+}  // namespace qwodel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace qwodel {
+
+HWY_EXPORT(FitPointBlocks);
+HWY_EXPORT(ScaleLevels);
+
+std::size_t fit_point_blocks(const PointRecipe& recipe, const CodebookView& codebook,
+                             const BlockRows& rows, std::size_t first, PointBlock* out) {
+  prepare_kernels();
+  return HWY_DYNAMIC_DISPATCH(FitPointBlocks)(recipe, codebook, rows, first, out);
+}
+
+void scale_levels(const std::int8_t* levels, const float* scales, std::size_t count,
+                  std::size_t group, float* values) {
+  prepare_kernels();
+  HWY_DYNAMIC_DISPATCH(ScaleLevels)(levels, scales, count, group, values);
+}
+
+}  // namespace qwodel
+#endif  // HWY_ONCE
