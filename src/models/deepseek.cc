@@ -1,9 +1,14 @@
 // DeepSeek: V1 (Llama with experts) and V2/V3 (multi-head latent attention).
+#include <fmt/format.h>
+
 #include <charconv>
+#include <string>
+#include <unordered_set>
 
 #include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
+#include "qwodel/error.h"
 
 namespace qwodel {
 namespace {
@@ -169,6 +174,42 @@ void add_v2_metadata(const ModelContext& model, MetadataWriter& out) {
   }
 }
 
+// Tensors that a layer must have if it has the first of them, or else one other set. The rules call
+// them all optional.
+struct Alternative {
+  std::span<const std::string_view> with_first;
+  std::span<const std::string_view> otherwise;
+};
+constexpr std::string_view kExperts[] = {"mlp.gate", "mlp.experts.0.down_proj",
+                                         "mlp.experts.0.gate_proj", "mlp.experts.0.up_proj"};
+constexpr std::string_view kDense[] = {"mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"};
+constexpr std::string_view kTwoQueries[] = {"self_attn.q_a_proj", "self_attn.q_a_layernorm",
+                                            "self_attn.q_b_proj"};
+constexpr std::string_view kOneQuery[] = {"self_attn.q_proj"};
+constexpr Alternative kAlternatives[] = {{kExperts, kDense}, {kTwoQueries, kOneQuery}};
+
+// Throws the ValidationError of a layer that has neither set whole.
+void check_alternatives(const ModelContext& model, std::vector<ModelTensor>&) {
+  std::unordered_set<std::string_view> names;
+  for (const SourceTensor& tensor : model.tensors) names.insert(tensor.name);
+  for (std::uint64_t layer = 0; layer < model.layers; ++layer) {
+    const auto name_of = [&](std::string_view part) {
+      return fmt::format("model.layers.{}.{}.weight", layer, part);
+    };
+    for (const auto& [with_first, otherwise] : kAlternatives) {
+      const bool has_first = names.contains(name_of(with_first[0]));
+      for (const std::string_view part : has_first ? with_first : otherwise) {
+        if (names.contains(name_of(part))) continue;
+        throw ValidationError({.where = "checkpoint",
+                               .found = "no tensor " + name_of(part),
+                               .expected = fmt::format("every tensor of {} with {} layers",
+                                                       model.row.name, model.layers),
+                               .remedy = {}});
+      }
+    }
+  }
+}
+
 // Layers after the last one predict further tokens; a tied output matrix is stored twice.
 bool is_not_converted(const ModelContext& model, std::string_view name) {
   if (name == "lm_head.weight") return model.config.values.flag("tie_word_embeddings", false);
@@ -190,6 +231,7 @@ constexpr ModelClass v2_class(std::string_view name, std::span<const ConfigDefau
       .vocabulary = kV2Vocabulary,
       .defaults = defaults,
       .drop = is_not_converted,
+      .generate = check_alternatives,
   };
 }
 
@@ -200,6 +242,7 @@ constexpr ModelClass kRows[] = {
         .tensors = kV1Tensors,
         .metadata = add_v1_metadata,
         .vocabulary = kV1Vocabulary,
+        .generate = check_alternatives,
     },
     v2_class("DeepseekV2ForCausalLM", kV2Defaults),
     v2_class("DeepseekV3ForCausalLM", kV3Defaults),

@@ -4,6 +4,7 @@
 #include "models/families.h"
 #include "models/grouped_qkv.h"
 #include "models/metadata.h"
+#include "models/transforms.h"
 
 namespace qwodel {
 namespace {
@@ -19,6 +20,7 @@ std::uint64_t kv_heads_of(const ModelConfig& config) {
 }
 
 void regroup(const ModelContext& model, const RuleMatch& match, std::vector<ModelTensor>& out) {
+  if (match.tensor.shape.size() != 2) throw_bad_shape(match, "a matrix: GGUF has no Falcon biases");
   regroup_qkv(match, model.config.values.heads(), kv_heads_of(model.config.values), out);
 }
 
