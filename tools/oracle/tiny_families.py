@@ -1,10 +1,11 @@
 """Tiny models written without transformers: config.json and tensor shapes, as the families publish them.
 
-Every entry of FAMILIES is a function that returns (config, shapes, vocabulary): config.json, the
-checkpoint's tensors by name, and the kind of tokenizer the class needs ("gpt2", "llama" or "bert").
-make_tiny_models.py gives them weights and tokenizers. Sizes differ from one another wherever the
+Every case is a function that returns (config, shapes, vocabulary): config.json, the checkpoint's
+tensors by name, and the kind of tokenizer the class needs ("gpt2", "llama" or "bert").
+make_tiny_models.py gives them weights and tokenizers, make_model_goldens.py values to compare. Sizes differ from one another wherever the
 architecture allows, so that a transform with two sizes exchanged cannot give the right shape.
 """
+import functools
 
 V, H, FF, LAYERS, HEADS, KV, CTX = 512, 64, 96, 2, 4, 2, 80
 HD = H // HEADS
@@ -302,6 +303,31 @@ def gpt_bigcode():
     return config, t, "gpt2"
 
 
-FAMILIES = [gptneox, falcon_mqa, falcon_mha, falcon_new_decoder, falcon_old_names, bloom, bloom_prefixed, mpt,
-            mpt_clipped, internlm2, minicpm, minicpm_longrope, deepseek, deepseek_v2_lite, deepseek_v3, bert,
-            bert_old_names, bert_classifier, roberta, distilbert, gpt_bigcode]
+# What a configuration class fills in when config.json does not say it.
+DEFAULTED = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length", "layer_norm_eps", "rms_norm_eps",
+             "layer_norm_epsilon", "rope_theta", "type_vocab_size", "pad_token_id", "n_group", "topk_group",
+             "norm_topk_prob", "routed_scaling_factor", "num_experts_per_tok", "attn_config",
+             "scoring_func")
+
+
+def sparse(family):
+    config, t, vocabulary = family()
+    return {key: value for key, value in config.items() if key not in DEFAULTED}, t, vocabulary
+
+
+def cases():
+    """Name -> function."""
+    families = [gptneox, falcon_mqa, falcon_mha, falcon_new_decoder, falcon_old_names, bloom, bloom_prefixed, mpt,
+                mpt_clipped, internlm2, minicpm, minicpm_longrope, deepseek, deepseek_v2_lite, deepseek_v3, bert,
+                bert_old_names, bert_classifier, roberta, distilbert, gpt_bigcode]
+    known_to_transformers = [falcon_mqa, bloom, mpt, deepseek_v2_lite, deepseek_v3, bert, roberta, distilbert,
+                             gpt_bigcode]
+    return {f.__name__: f for f in families} | {
+        f.__name__ + "_sparse": functools.partial(sparse, f) for f in known_to_transformers}
+
+
+def describe(case, vocab_size=512):
+    """(config.json, {tensor: shape}, vocabulary) of a case."""
+    global V
+    V = vocab_size
+    return cases()[case]()
