@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "codecs/codec.h"
-#include "codecs/small_blocks.h"
 #include "core/half.h"
 #include "kernels/codebook_blocks.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
@@ -27,6 +27,13 @@ struct BlockIQ4XS {
   std::uint8_t codes[8 * 16];  // pack_nibbles of each sub-block
 };
 static_assert(sizeof(BlockIQ4XS) == 136);
+
+// Byte i: code i, then code i + 16.
+void pack_nibbles(const std::uint8_t* codes, std::uint8_t* out) {
+  for (std::size_t i = 0; i < 16; ++i) {
+    out[i] = static_cast<std::uint8_t>(codes[i] | codes[i + 16] << 4);
+  }
+}
 
 void pack_iq4_nl(const CodebookBlock& block, std::byte* out) {
   BlockIQ4NL packed{block.scale, {}};
@@ -68,18 +75,12 @@ void encode(const float* values, std::size_t rows, std::size_t cols, const float
   }
 }
 
-void decode_codes(const std::uint8_t* codes, float scale, float* out) {
-  for (std::size_t i = 0; i < 16; ++i) {
-    out[i] = scale * static_cast<float>(kCodebook[codes[i] & 15]);
-    out[i + 16] = scale * static_cast<float>(kCodebook[codes[i] >> 4]);
-  }
-}
-
 void decode_iq4_nl(const std::byte* in, std::size_t count, float* values) {
   for (std::size_t b = 0; b < count / 32; ++b) {
     BlockIQ4NL block;
     std::memcpy(&block, in + b * sizeof(block), sizeof(block));
-    decode_codes(block.codes, half_to_float(block.d), values + 32 * b);
+    const float scale = half_to_float(block.d);
+    decode_table_codes(block.codes, &scale, 1, kCodebook.data(), values + 32 * b);
   }
 }
 
@@ -88,12 +89,13 @@ void decode_iq4_xs(const std::byte* in, std::size_t count, float* values) {
     BlockIQ4XS block;
     std::memcpy(&block, in + b * sizeof(block), sizeof(block));
     const float d = half_to_float(block.d);
+    float scales[8];
     for (std::size_t s = 0; s < 8; ++s) {
       const int scale =
           (block.scales_low[s / 2] >> (s % 2 * 4) & 15) | (block.scales_high >> (2 * s) & 3) << 4;
-      decode_codes(block.codes + 16 * s, d * static_cast<float>(scale - 32),
-                   values + 256 * b + 32 * s);
+      scales[s] = d * static_cast<float>(scale - 32);
     }
+    decode_table_codes(block.codes, scales, 8, kCodebook.data(), values + 256 * b);
   }
 }
 

@@ -3,20 +3,20 @@
 
 #include "codecs/codec.h"
 #include "codecs/small_blocks.h"
-#include "core/half.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
 
 struct BlockQ40 {
   std::uint16_t d;         // half
-  std::uint8_t codes[16];  // pack_nibbles
+  std::uint8_t codes[16];  // byte i: the lower four bits of code i, then of code i + 16
 };
 static_assert(sizeof(BlockQ40) == 18);
 
 void pack_q4_0(const SmallBlock& block, std::byte* out) {
   BlockQ40 packed{block.scale, {}};
-  pack_nibbles(block.codes.data(), packed.codes);
+  std::memcpy(packed.codes, block.nibbles.data(), sizeof(packed.codes));
   std::memcpy(out, &packed, sizeof(packed));
 }
 
@@ -29,16 +29,8 @@ void encode_q4_0(const float* values, std::size_t rows, std::size_t cols, const 
 }
 
 void decode_q4_0(const std::byte* in, std::size_t count, float* values) {
-  for (std::size_t b = 0; b < count / 32; ++b) {
-    BlockQ40 block;
-    std::memcpy(&block, in + b * sizeof(block), sizeof(block));
-    const float d = half_to_float(block.d);
-    float* out = values + 32 * b;
-    for (std::size_t i = 0; i < 16; ++i) {
-      out[i] = static_cast<float>((block.codes[i] & 15) - 8) * d;
-      out[i + 16] = static_cast<float>((block.codes[i] >> 4) - 8) * d;
-    }
-  }
+  decode_small_blocks({.has_minimum = false, .has_fifth_bits = false, .offset = 8}, in, count / 32,
+                      values);
 }
 
 std::unique_ptr<BlockGrid> make_q4_0_grid() { return make_small_grid(kLayout); }

@@ -3,7 +3,7 @@
 
 #include "codecs/codec.h"
 #include "codecs/small_blocks.h"
-#include "core/half.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
@@ -11,13 +11,13 @@ namespace {
 struct BlockQ41 {
   std::uint16_t d;         // half
   std::uint16_t m;         // half
-  std::uint8_t codes[16];  // pack_nibbles
+  std::uint8_t codes[16];  // byte i: the lower four bits of code i, then of code i + 16
 };
 static_assert(sizeof(BlockQ41) == 20);
 
 void pack_q4_1(const SmallBlock& block, std::byte* out) {
   BlockQ41 packed{block.scale, block.minimum, {}};
-  pack_nibbles(block.codes.data(), packed.codes);
+  std::memcpy(packed.codes, block.nibbles.data(), sizeof(packed.codes));
   std::memcpy(out, &packed, sizeof(packed));
 }
 
@@ -30,17 +30,8 @@ void encode_q4_1(const float* values, std::size_t rows, std::size_t cols, const 
 }
 
 void decode_q4_1(const std::byte* in, std::size_t count, float* values) {
-  for (std::size_t b = 0; b < count / 32; ++b) {
-    BlockQ41 block;
-    std::memcpy(&block, in + b * sizeof(block), sizeof(block));
-    const float d = half_to_float(block.d);
-    const float m = half_to_float(block.m);
-    float* out = values + 32 * b;
-    for (std::size_t i = 0; i < 16; ++i) {
-      out[i] = static_cast<float>(block.codes[i] & 15) * d + m;
-      out[i + 16] = static_cast<float>(block.codes[i] >> 4) * d + m;
-    }
-  }
+  decode_small_blocks({.has_minimum = true, .has_fifth_bits = false, .offset = 0}, in, count / 32,
+                      values);
 }
 
 std::unique_ptr<BlockGrid> make_q4_1_grid() { return make_small_grid(kLayout); }

@@ -6,6 +6,7 @@
 #include "codecs/codec.h"
 #include "core/half.h"
 #include "core/tensor_type.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
@@ -57,16 +58,12 @@ void decode_q4_k(const std::byte* in, std::size_t count, float* values) {
     unpack_six_bit_scales(block.scales, scales, mins);
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
+    float scale[8], minimum[8];
     for (std::size_t s = 0; s < 8; ++s) {
-      const float scale = d * static_cast<float>(scales[s]);
-      const float minimum = dmin * static_cast<float>(mins[s]);
-      const std::uint8_t* codes = block.codes + 32 * (s / 2);
-      float* out = values + b * kSuperBlock + 32 * s;
-      for (std::size_t i = 0; i < 32; ++i) {
-        const int code = s % 2 == 0 ? codes[i] & 15 : codes[i] >> 4;
-        out[i] = scale * static_cast<float>(code) - minimum;
-      }
+      scale[s] = d * static_cast<float>(scales[s]);
+      minimum[s] = dmin * static_cast<float>(mins[s]);
     }
+    decode_nibble_super_block(block.codes, nullptr, scale, minimum, values + b * kSuperBlock);
   }
 }
 

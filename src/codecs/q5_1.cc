@@ -3,7 +3,7 @@
 
 #include "codecs/codec.h"
 #include "codecs/small_blocks.h"
-#include "core/half.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
@@ -11,16 +11,15 @@ namespace {
 struct BlockQ51 {
   std::uint16_t d;       // half
   std::uint16_t m;       // half
-  std::uint8_t high[4];  // bit i of the little-endian word: the upper bit of code i
-  std::uint8_t low[16];  // pack_nibbles
+  std::uint8_t high[4];  // bit i of the little-endian word: the fifth bit of code i
+  std::uint8_t low[16];  // byte i: the lower four bits of code i, then of code i + 16
 };
 static_assert(sizeof(BlockQ51) == 24);
 
 void pack_q5_1(const SmallBlock& block, std::byte* out) {
   BlockQ51 packed{block.scale, block.minimum, {}, {}};
-  pack_nibbles(block.codes.data(), packed.low);
-  const std::uint32_t high = pack_fifth_bits(block.codes.data());
-  std::memcpy(packed.high, &high, sizeof(high));
+  std::memcpy(packed.low, block.nibbles.data(), sizeof(packed.low));
+  std::memcpy(packed.high, &block.fifth_bits, sizeof(packed.high));
   std::memcpy(out, &packed, sizeof(packed));
 }
 
@@ -33,25 +32,8 @@ void encode_q5_1(const float* values, std::size_t rows, std::size_t cols, const 
 }
 
 void decode_q5_1(const std::byte* in, std::size_t count, float* values) {
-  for (std::size_t b = 0; b < count / 32; ++b) {
-    BlockQ51 block;
-    std::memcpy(&block, in + b * sizeof(block), sizeof(block));
-    const float d = half_to_float(block.d);
-    const float m = half_to_float(block.m);
-    std::uint32_t high;
-    std::memcpy(&high, block.high, sizeof(high));
-    float* out = values + 32 * b;
-    for (std::size_t i = 0; i < 16; ++i) {
-      out[i] = static_cast<float>(static_cast<int>(block.low[i] & 15) |
-                                  static_cast<int>(high >> i & 1u) << 4) *
-                   d +
-               m;
-      out[i + 16] = static_cast<float>(static_cast<int>(block.low[i] >> 4) |
-                                       static_cast<int>(high >> (i + 16) & 1u) << 4) *
-                        d +
-                    m;
-    }
-  }
+  decode_small_blocks({.has_minimum = true, .has_fifth_bits = true, .offset = 0}, in, count / 32,
+                      values);
 }
 
 std::unique_ptr<BlockGrid> make_q5_1_grid() { return make_small_grid(kLayout); }

@@ -5,6 +5,7 @@
 #include "codecs/affine_k.h"
 #include "codecs/codec.h"
 #include "core/half.h"
+#include "kernels/decode_blocks.h"
 
 namespace qwodel {
 namespace {
@@ -64,16 +65,12 @@ void decode_q5_k(const std::byte* in, std::size_t count, float* values) {
     unpack_six_bit_scales(block.scales, scales, mins);
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
+    float scale[8], minimum[8];
     for (std::size_t s = 0; s < 8; ++s) {
-      const float scale = d * static_cast<float>(scales[s]);
-      const float minimum = dmin * static_cast<float>(mins[s]);
-      const std::uint8_t* low = block.low + s / 2 * 32;
-      float* out = values + b * kSuperBlock + 32 * s;
-      for (std::size_t i = 0; i < 32; ++i) {
-        const int code = (low[i] >> (s % 2 * 4) & 15) | (block.high[i] >> s & 1) << 4;
-        out[i] = scale * static_cast<float>(code) - minimum;
-      }
+      scale[s] = d * static_cast<float>(scales[s]);
+      minimum[s] = dmin * static_cast<float>(mins[s]);
     }
+    decode_nibble_super_block(block.low, block.high, scale, minimum, values + b * kSuperBlock);
   }
 }
 

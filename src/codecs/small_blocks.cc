@@ -46,13 +46,21 @@ class SmallGrid final : public BlockGrid {
     const float top = layout_.affine ? levels : levels - 1;
     const float position = scale == 0.0f ? 0.0f : std::nearbyint((values[0] - minimum) / scale);
     const float level = std::clamp(position, -offset, top);
-    block_.codes[first] = static_cast<std::uint8_t>(level + offset);
+    store_code(first, static_cast<unsigned>(level + offset));
     decoded[0] = layout_.affine ? level * scale + minimum : level * scale;
   }
 
   void pack(std::span<std::byte> block) const override { layout_.pack(block_, block.data()); }
 
  private:
+  void store_code(std::size_t position, unsigned code) {
+    std::uint8_t& byte = block_.nibbles[position % 16];
+    const unsigned shift = position < 16 ? 0 : 4;
+    byte = static_cast<std::uint8_t>((byte & ~(15u << shift)) | (code & 15u) << shift);
+    block_.fifth_bits &= ~(std::uint32_t{1} << position);
+    block_.fifth_bits |= static_cast<std::uint32_t>(code >> 4 & 1u) << position;
+  }
+
   const SmallLayout& layout_;
   SmallBlock block_{};
 };
@@ -79,18 +87,6 @@ void encode_small(const SmallLayout& layout, const float* values, std::size_t ro
 
 std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout) {
   return std::make_unique<SmallGrid>(layout);
-}
-
-void pack_nibbles(const std::uint8_t* codes, std::uint8_t* out) {
-  for (std::size_t i = 0; i < 16; ++i) {
-    out[i] = static_cast<std::uint8_t>((codes[i] & 15) | codes[i + 16] << 4);
-  }
-}
-
-std::uint32_t pack_fifth_bits(const std::uint8_t* codes) {
-  std::uint32_t bits = 0;
-  for (std::uint32_t i = 0; i < 32; ++i) bits |= static_cast<std::uint32_t>(codes[i] >> 4 & 1) << i;
-  return bits;
 }
 
 }  // namespace qwodel

@@ -24,10 +24,4 @@ void encode_small(const SmallLayout& layout, const float* values, std::size_t ro
 // `layout` must outlive the grid.
 std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout);
 
-// Nibbles of 32 codes: byte i holds the lower four bits of code i, then those of code i + 16.
-void pack_nibbles(const std::uint8_t* codes, std::uint8_t* out);
-
-// Bit i: the fifth bit of code i.
-std::uint32_t pack_fifth_bits(const std::uint8_t* codes);
-
 }  // namespace qwodel

@@ -14,11 +14,13 @@ void round_to_bytes(const float* values, std::size_t blocks, std::byte* out);
 // The inverse: scale * byte.
 void bytes_to_floats(const std::byte* in, std::size_t blocks, float* values);
 
-// Parameters and codes of 32 values.
+// Parameters and packed codes of 32 values.
 struct SmallBlock {
-  std::uint16_t scale;    // half
-  std::uint16_t minimum;  // half; 0 where the encoding has none
-  std::array<std::uint8_t, 32> codes;
+  std::uint16_t scale;       // half
+  std::uint16_t minimum;     // half; 0 where the encoding has none
+  std::uint32_t fifth_bits;  // bit i: the fifth bit of code i
+  std::array<std::uint8_t, 16>
+      nibbles;  // byte i: the lower four bits of code i, then of code i + 16
 };
 
 // x ~ scale * (code - levels), scale = (value of the largest magnitude) / -levels. Q4_0: 8,

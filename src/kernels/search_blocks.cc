@@ -12,6 +12,7 @@
 #include "kernels/affine_search-inl.h"
 #include "kernels/dispatch.h"
 #include "kernels/lanes-inl.h"
+#include "kernels/small_blocks-inl.h"
 #include "kernels/symmetric_search-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -72,12 +73,14 @@ void SearchSymmetricBlocks(const BlockRows& rows, const float* mean_squares, std
     StoreLanes(SelectOrZero(fit.zero, Set(1.0f)), zero);
     for (std::size_t lane = 0; lane < std::min(n, count - done); ++lane) {
       SmallBlock& block = out[done + lane];
-      block = {.scale = float_to_half(scale[lane]), .minimum = 0, .codes = {}};
+      block = {float_to_half(scale[lane]), 0, 0, {}};
       if (zero[lane] != 0.0f) continue;
-      for (std::size_t i = 0; i < kBlock; i += n) {
+      const auto code = [&](std::size_t i) {
         const VF scaled = hn::Mul(Set(inverse[lane]), LoadLanes(group.values[lane] + i));
-        const VI code = NearestIntClamped(scaled, -levels, levels - 1);
-        StoreBytes(hn::Add(code, hn::Set(DI(), levels)), block.codes.data() + i);
+        return hn::Add(NearestIntClamped(scaled, -levels, levels - 1), hn::Set(DI(), levels));
+      };
+      for (std::size_t i = 0; i < kBlock / 2; i += n) {
+        PackCodes(code(i), code(i + kBlock / 2), i, block);
       }
     }
   }
@@ -99,12 +102,13 @@ void SearchAffineBlocks(const BlockRows& rows, const float* mean_squares, std::s
     StoreLanes(fit.origin, origin);
     for (std::size_t lane = 0; lane < std::min(n, count - done); ++lane) {
       SmallBlock& block = out[done + lane];
-      block.scale = float_to_half(scale[lane]);
-      block.minimum = float_to_half(low[lane]);
-      for (std::size_t i = 0; i < kBlock; i += n) {
+      block = {float_to_half(scale[lane]), float_to_half(low[lane]), 0, {}};
+      const auto code = [&](std::size_t i) {
         const VF shifted = hn::Sub(LoadLanes(group.values[lane] + i), Set(origin[lane]));
-        const VF scaled = hn::Mul(Set(inverse[lane]), shifted);
-        StoreBytes(NearestIntClamped(scaled, 0, levels), block.codes.data() + i);
+        return NearestIntClamped(hn::Mul(Set(inverse[lane]), shifted), 0, levels);
+      };
+      for (std::size_t i = 0; i < kBlock / 2; i += n) {
+        PackCodes(code(i), code(i + kBlock / 2), i, block);
       }
     }
   }

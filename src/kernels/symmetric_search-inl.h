@@ -144,16 +144,22 @@ HWY_NOINLINE inline void DescendSymmetric(const float* x, std::size_t size, int 
     }
   }
   // A block in which a round changed nothing stays as it is in the rounds to come.
-  bool changed = true;
-  for (int round = 0; round < 5 && changed; ++round) {
-    MF any = hn::Lt(Zero(), Zero());
+  std::size_t active[kDescents] = {0, 1, 2, 3};
+  std::size_t count = kDescents;
+  for (int round = 0; round < 5 && count > 0; ++round) {
+    bool changed[kDescents] = {};
     for (std::size_t i = 0; i < size; ++i) {
-      for (std::size_t b = 0; b < kDescents; ++b) {
+      for (std::size_t k = 0; k < count; ++k) {
+        const std::size_t b = active[k];
         const std::size_t at = (b * size + i) * n;
-        any = hn::Or(any, DescendOne(LoadLanes(x + at), code + at, levels, sums[b]));
+        const MF better = DescendOne(LoadLanes(x + at), code + at, levels, sums[b]);
+        changed[b] = AnyLane(better) || changed[b];
       }
     }
-    changed = AnyLane(any);
+    count = 0;
+    for (std::size_t b = 0; b < kDescents; ++b) {
+      if (changed[b]) active[count++] = b;
+    }
   }
   for (std::size_t b = 0; b < kDescents; ++b) {
     const MF positive = hn::AndNot(zero[b], hn::Gt(sums[b].l2, Zero()));
