@@ -1,4 +1,5 @@
 // Q4_0: 32 values, a half scale and 4-bit codes; 4.5 bits per weight. x = d * (code - 8).
+#include <cstddef>
 #include <cstring>
 
 #include "codecs/codec.h"
@@ -14,10 +15,12 @@ struct BlockQ40 {
 };
 static_assert(sizeof(BlockQ40) == 18);
 
-void pack_q4_0(const SmallBlock& block, std::byte* out) {
-  BlockQ40 packed{block.scale, {}};
-  std::memcpy(packed.codes, block.nibbles.data(), sizeof(packed.codes));
-  std::memcpy(out, &packed, sizeof(packed));
+void pack_q4_0(std::span<const SmallBlock> blocks, std::byte* out) {
+  for (const SmallBlock& block : blocks) {
+    std::memcpy(out + offsetof(BlockQ40, d), &block.scale, sizeof(block.scale));
+    std::memcpy(out + offsetof(BlockQ40, codes), block.nibbles.data(), sizeof(block.nibbles));
+    out += sizeof(BlockQ40);
+  }
 }
 
 constexpr SmallLayout kLayout = {

@@ -1,4 +1,5 @@
 // Q4_1: 32 values, a half scale and minimum and 4-bit codes; 5 bits per weight. x = d * code + m.
+#include <cstddef>
 #include <cstring>
 
 #include "codecs/codec.h"
@@ -15,10 +16,13 @@ struct BlockQ41 {
 };
 static_assert(sizeof(BlockQ41) == 20);
 
-void pack_q4_1(const SmallBlock& block, std::byte* out) {
-  BlockQ41 packed{block.scale, block.minimum, {}};
-  std::memcpy(packed.codes, block.nibbles.data(), sizeof(packed.codes));
-  std::memcpy(out, &packed, sizeof(packed));
+void pack_q4_1(std::span<const SmallBlock> blocks, std::byte* out) {
+  for (const SmallBlock& block : blocks) {
+    std::memcpy(out + offsetof(BlockQ41, d), &block.scale, sizeof(block.scale));
+    std::memcpy(out + offsetof(BlockQ41, m), &block.minimum, sizeof(block.minimum));
+    std::memcpy(out + offsetof(BlockQ41, codes), block.nibbles.data(), sizeof(block.nibbles));
+    out += sizeof(BlockQ41);
+  }
 }
 
 constexpr SmallLayout kLayout = {

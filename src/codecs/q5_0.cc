@@ -1,4 +1,5 @@
 // Q5_0: 32 values, a half scale and 5-bit codes; 5.5 bits per weight. x = d * (code - 16).
+#include <cstddef>
 #include <cstring>
 
 #include "codecs/codec.h"
@@ -15,11 +16,13 @@ struct BlockQ50 {
 };
 static_assert(sizeof(BlockQ50) == 22);
 
-void pack_q5_0(const SmallBlock& block, std::byte* out) {
-  BlockQ50 packed{block.scale, {}, {}};
-  std::memcpy(packed.low, block.nibbles.data(), sizeof(packed.low));
-  std::memcpy(packed.high, &block.fifth_bits, sizeof(packed.high));
-  std::memcpy(out, &packed, sizeof(packed));
+void pack_q5_0(std::span<const SmallBlock> blocks, std::byte* out) {
+  for (const SmallBlock& block : blocks) {
+    std::memcpy(out + offsetof(BlockQ50, d), &block.scale, sizeof(block.scale));
+    std::memcpy(out + offsetof(BlockQ50, high), &block.fifth_bits, sizeof(block.fifth_bits));
+    std::memcpy(out + offsetof(BlockQ50, low), block.nibbles.data(), sizeof(block.nibbles));
+    out += sizeof(BlockQ50);
+  }
 }
 
 constexpr SmallLayout kLayout = {

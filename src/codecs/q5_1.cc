@@ -1,4 +1,5 @@
 // Q5_1: 32 values, a half scale and minimum and 5-bit codes; 6 bits per weight. x = d * code + m.
+#include <cstddef>
 #include <cstring>
 
 #include "codecs/codec.h"
@@ -16,11 +17,14 @@ struct BlockQ51 {
 };
 static_assert(sizeof(BlockQ51) == 24);
 
-void pack_q5_1(const SmallBlock& block, std::byte* out) {
-  BlockQ51 packed{block.scale, block.minimum, {}, {}};
-  std::memcpy(packed.low, block.nibbles.data(), sizeof(packed.low));
-  std::memcpy(packed.high, &block.fifth_bits, sizeof(packed.high));
-  std::memcpy(out, &packed, sizeof(packed));
+void pack_q5_1(std::span<const SmallBlock> blocks, std::byte* out) {
+  for (const SmallBlock& block : blocks) {
+    std::memcpy(out + offsetof(BlockQ51, d), &block.scale, sizeof(block.scale));
+    std::memcpy(out + offsetof(BlockQ51, m), &block.minimum, sizeof(block.minimum));
+    std::memcpy(out + offsetof(BlockQ51, high), &block.fifth_bits, sizeof(block.fifth_bits));
+    std::memcpy(out + offsetof(BlockQ51, low), block.nibbles.data(), sizeof(block.nibbles));
+    out += sizeof(BlockQ51);
+  }
 }
 
 constexpr SmallLayout kLayout = {

@@ -50,7 +50,7 @@ class SmallGrid final : public BlockGrid {
     decoded[0] = layout_.affine ? level * scale + minimum : level * scale;
   }
 
-  void pack(std::span<std::byte> block) const override { layout_.pack(block_, block.data()); }
+  void pack(std::span<std::byte> block) const override { layout_.pack({&block_, 1}, block.data()); }
 
  private:
   void store_code(std::size_t position, unsigned code) {
@@ -79,9 +79,7 @@ void encode_small(const SmallLayout& layout, const float* values, std::size_t ro
   for (std::size_t first = 0; first < blocks.count(); first += kChunk) {
     const std::size_t count = std::min(kChunk, blocks.count() - first);
     fit_blocks(layout, blocks, mean_squares.data(), first, count, chunk.data());
-    for (std::size_t i = 0; i < count; ++i) {
-      layout.pack(chunk[i], out + (first + i) * layout.block_bytes);
-    }
+    layout.pack({chunk.data(), count}, out + first * layout.block_bytes);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 
 #include "codecs/codec.h"
 #include "kernels/round_blocks.h"
@@ -15,7 +16,7 @@ struct SmallLayout {
   bool affine;
   int levels;
   std::size_t block_bytes;
-  void (*pack)(const SmallBlock& block, std::byte* out);
+  void (*pack)(std::span<const SmallBlock> blocks, std::byte* out);
 };
 
 void encode_small(const SmallLayout& layout, const float* values, std::size_t rows,

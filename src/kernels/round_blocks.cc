@@ -86,8 +86,8 @@ HWY_INLINE VF ReduceQuad(Reduce reduce, const VF* v) {
                 hn::BitCast(df, hn::InterleaveUpper(du64, a, b)));
 }
 
-// Lane k of the result is the reduction of all lanes of vector k. REQUIRES: v holds LaneCount() vectors,
-// and LaneCount() is 4, 8 or 16.
+// Lane k of the result is the reduction of all lanes of vector k. REQUIRES: v holds LaneCount()
+// vectors, and LaneCount() is 4, 8 or 16.
 template <class Reduce>
 HWY_INLINE VF ReduceEach(Reduce reduce, const VF* v) {
   constexpr std::size_t kLanes = hn::MaxLanes(DF());
@@ -128,8 +128,8 @@ struct GroupRange {
   }
 };
 
-// Scales of a group and their inverses; where the inverse is infinite the reference's codes, converted
-// from infinity, become 0.
+// Scales of a group and their inverses; where the inverse is infinite the reference's codes,
+// converted from infinity, become 0.
 struct GroupScales {
   HWY_ALIGN float inverse[kMaxLanes];
   std::uint16_t half[kMaxLanes];
