@@ -171,7 +171,9 @@ const Json* ModelConfig::find(Keys keys) const {
 std::optional<std::uint64_t> ModelConfig::find_count(Keys keys) const {
   const Json* value = find(keys);
   if (value == nullptr) return std::nullopt;
-  if (!value->is_number_unsigned() || value->get<std::uint64_t>() > kMaxCount) {
+  const bool whole = value->is_number_unsigned() ||
+                     (value->is_number_integer() && value->get<std::int64_t>() >= 0);
+  if (!whole || value->get<std::uint64_t>() > kMaxCount) {
     fail(keys, shown(*value), fmt::format("a whole number from 0 to {}", kMaxCount));
   }
   return value->get<std::uint64_t>();

@@ -1,3 +1,5 @@
+#include "models/describe.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -81,39 +83,29 @@ ParameterCount count_parameters(std::span<const ModelTensor> tensors) {
   return count;
 }
 
-void add_metadata(const ModelContext& model, const Json& config, ModelSpec& spec) {
-  const ModelClass& row = model.row;
-  GgufMetadata& metadata = spec.metadata;
-  MetadataWriter out(row.architecture, metadata);
-  metadata.set_string("general.architecture", row.architecture);
-  if (row.early_metadata != nullptr) row.early_metadata(model, out);
-  add_general_metadata(model.directory, config, model.options.model_name,
-                       count_parameters(spec.tensors), metadata);
-  row.metadata(model, out);
-  metadata.set_u32("general.quantization_version", kQuantizationVersion);
-  if (row.before_vocabulary != nullptr) row.before_vocabulary(model, out);
-  const VocabularyRequest request{
-      .directory = model.directory,
-      .kinds = {row.vocabulary.begin(), row.vocabulary.end()},
-      .vocab_size = model.config.values.find_count({"vocab_size"}).value_or(0),
-      .pre = model.options.tokenizer_pre};
-  const VocabularyKind kind = add_vocabulary(request, metadata);
-  if (row.after_vocabulary != nullptr) row.after_vocabulary(model, kind, out);
-}
-
 }  // namespace
 
-ModelSpec describe_model(const std::filesystem::path& directory, const Json& config,
+ModelChoice choose_model(const std::filesystem::path& directory, const Json& config,
                          std::span<const SourceTensor> tensors, const ModelOptions& options) {
   const std::string name = model_class_of(config);
-  const LoadedConfig loaded = load_config(config, defaults_of(config));
-  const ModelClass* row = chosen_row(name, options);
-  if (row == nullptr) throw_unknown_class(name, loaded, tensors, options, directory);
-  const ModelContext model{*row, loaded, options, directory, tensors, loaded.values.layers()};
+  ModelChoice choice{nullptr, load_config(config, defaults_of(config))};
+  choice.row = chosen_row(name, options);
+  if (choice.row == nullptr) throw_unknown_class(name, choice.config, tensors, options, directory);
+  return choice;
+}
+
+ModelSpec describe_without_vocabulary(const ModelContext& model, const Json& config) {
+  const ModelClass& row = model.row;
   ModelSpec spec;
-  spec.architecture = row->architecture;
+  spec.architecture = row.architecture;
   assemble_tensors(model, spec);
-  add_metadata(model, config, spec);
+  MetadataWriter out(row.architecture, spec.metadata);
+  spec.metadata.set_string("general.architecture", row.architecture);
+  if (row.early_metadata != nullptr) row.early_metadata(model, out);
+  add_general_metadata(model.directory, config, model.options.model_name,
+                       count_parameters(spec.tensors), spec.metadata);
+  row.metadata(model, out);
+  spec.metadata.set_u32("general.quantization_version", kQuantizationVersion);
   return spec;
 }
 

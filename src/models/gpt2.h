@@ -1,4 +1,4 @@
-// GPT-2 and its descendants GPTBigCode (StarCoder) and StarCoder 2.
+// GPT-2 and StarCoder 2.
 #pragma once
 
 #include <span>
