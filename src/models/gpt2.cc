@@ -20,6 +20,19 @@ constexpr TensorRule kGpt2Tensors[] = {
     {"h.{L}.mlp.c_proj", "blk.{L}.ffn_down", transpose},
 };
 
+constexpr TensorRule kBigCodeTensors[] = {
+    {"wte", "token_embd"},
+    {"wpe", "position_embd"},
+    {"ln_f", "output_norm"},
+    {.hf = "lm_head", .gguf = "output", .need = Need::optional},
+    {"h.{L}.ln_1", "blk.{L}.attn_norm"},
+    {"h.{L}.attn.c_attn", "blk.{L}.attn_qkv"},
+    {"h.{L}.attn.c_proj", "blk.{L}.attn_output"},
+    {"h.{L}.ln_2", "blk.{L}.ffn_norm"},
+    {"h.{L}.mlp.c_fc", "blk.{L}.ffn_up"},
+    {"h.{L}.mlp.c_proj", "blk.{L}.ffn_down"},
+};
+
 constexpr TensorRule kStarCoder2Tensors[] = {
     {"embed_tokens", "token_embd"},
     {"norm", "output_norm"},
@@ -43,6 +56,10 @@ constexpr std::string_view kGptAliases =
         "layer_norm_epsilon": 1e-5})";
 constexpr ConfigDefaults kGpt2Defaults[] = {
     {.model_type = "gpt2", .values = kGptAliases, .kv_heads_from_heads = false, .rope_theta = 0}};
+constexpr ConfigDefaults kBigCodeDefaults[] = {{.model_type = "gpt_bigcode",
+                                                .values = kGptAliases,
+                                                .kv_heads_from_heads = false,
+                                                .rope_theta = 0}};
 constexpr ConfigDefaults kStarCoder2Defaults[] = {
     {.model_type = "starcoder2",
      .values = R"({"vocab_size": 49152, "hidden_size": 3072, "intermediate_size": 12288,
@@ -62,6 +79,18 @@ void add_gpt2_metadata(const ModelContext& model, MetadataWriter& out) {
   add_file_type(out);
 }
 
+void add_bigcode_metadata(const ModelContext& model, MetadataWriter& out) {
+  const ModelConfig& config = model.config.values;
+  out.u32("context_length", config.count({"n_positions", "max_position_embeddings"}));
+  out.u32("embedding_length", config.hidden_size());
+  out.u32("feed_forward_length", 4 * config.hidden_size());
+  out.u32("block_count", model.layers);
+  out.u32("attention.head_count", config.heads());
+  out.u32("attention.head_count_kv", 1);
+  out.f32("attention.layer_norm_epsilon", config.number({"layer_norm_epsilon"}));
+  add_file_type(out);
+}
+
 // The causal mask, which old checkpoints store.
 bool drop_mask(const ModelContext&, std::string_view name) {
   return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
@@ -74,6 +103,14 @@ constexpr ModelClass kRows[] = {
      .metadata = add_gpt2_metadata,
      .vocabulary = kVocabulary,
      .defaults = kGpt2Defaults,
+     .prefix = "transformer.",
+     .drop = drop_mask},
+    {.name = "GPTBigCodeForCausalLM",
+     .architecture = "starcoder",
+     .tensors = kBigCodeTensors,
+     .metadata = add_bigcode_metadata,
+     .vocabulary = kVocabulary,
+     .defaults = kBigCodeDefaults,
      .prefix = "transformer.",
      .drop = drop_mask},
     {.name = "Starcoder2ForCausalLM",
