@@ -6,7 +6,6 @@
 #include <array>
 #include <bit>
 #include <limits>
-#include <ranges>
 #include <string_view>
 #include <type_traits>
 #include <unordered_set>
@@ -95,9 +94,7 @@ TensorInfo read_info(ByteCursor& cursor, Place& place) {
   }
   tensor.shape.resize(rank);
   // GGUF lists the contiguous dimension first.
-  for (std::uint64_t& extent : std::ranges::reverse_view(tensor.shape)) {
-    extent = cursor.read<std::uint64_t>("a dimension");
-  }
+  for (std::size_t i = rank; i-- > 0;) tensor.shape[i] = cursor.read<std::uint64_t>("a dimension");
   const auto id = cursor.read<std::uint32_t>("a tensor type");
   const auto type = tensor_type_from_ggml_id(id);
   if (!type) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <ranges>
 #include <unordered_map>
 
 #include "io/byte_cursor.h"
@@ -104,7 +103,7 @@ class PickleReader {
 
   void make_tuple(std::size_t size) {
     std::vector<PickleRef> items(size);
-    for (PickleRef& item : std::ranges::reverse_view(items)) item = pop();
+    for (std::size_t i = size; i-- > 0;) items[i] = pop();
     make(Kind::tuple).items = std::move(items);
   }
 
