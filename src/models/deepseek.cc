@@ -174,39 +174,47 @@ void add_v2_metadata(const ModelContext& model, MetadataWriter& out) {
   }
 }
 
-// Tensors that a layer must have if it has the first of them, or else one other set. The rules call
-// them all optional.
-struct Alternative {
-  std::span<const std::string_view> with_first;
-  std::span<const std::string_view> otherwise;
-};
+// What a layer must have. The rules call these tensors optional, because each layer has one set of
+// experts or dense and one of the query projections.
 constexpr std::string_view kExperts[] = {"mlp.gate", "mlp.experts.0.down_proj",
                                          "mlp.experts.0.gate_proj", "mlp.experts.0.up_proj"};
+constexpr std::string_view kSharedExperts[] = {
+    "mlp.shared_experts.down_proj", "mlp.shared_experts.gate_proj", "mlp.shared_experts.up_proj"};
 constexpr std::string_view kDense[] = {"mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"};
 constexpr std::string_view kTwoQueries[] = {"self_attn.q_a_proj", "self_attn.q_a_layernorm",
                                             "self_attn.q_b_proj"};
 constexpr std::string_view kOneQuery[] = {"self_attn.q_proj"};
-constexpr Alternative kAlternatives[] = {{kExperts, kDense}, {kTwoQueries, kOneQuery}};
 
-// Throws the ValidationError of a layer that has neither set whole.
-void check_alternatives(const ModelContext& model, std::vector<ModelTensor>&) {
+// Throws the ValidationError of the first layer that misses a tensor. Emits nothing.
+void check_layers(const ModelContext& model, std::vector<ModelTensor>&) {
+  const ModelConfig& config = model.config.values;
+  const bool shared = config.find_count({"n_shared_experts"}).value_or(0) > 0;
   std::unordered_set<std::string_view> names;
   for (const SourceTensor& tensor : model.tensors) names.insert(tensor.name);
-  for (std::uint64_t layer = 0; layer < model.layers; ++layer) {
-    const auto name_of = [&](std::string_view part) {
-      return fmt::format("model.layers.{}.{}.weight", layer, part);
-    };
-    for (const auto& [with_first, otherwise] : kAlternatives) {
-      const bool has_first = names.contains(name_of(with_first[0]));
-      for (const std::string_view part : has_first ? with_first : otherwise) {
-        if (names.contains(name_of(part))) continue;
-        throw ValidationError({.where = "checkpoint",
-                               .found = "no tensor " + name_of(part),
-                               .expected = fmt::format("every tensor of {} with {} layers",
-                                                       model.row.name, model.layers),
-                               .remedy = {}});
-      }
+  const auto name_of = [](std::uint64_t layer, std::string_view part) {
+    return fmt::format("model.layers.{}.{}.weight", layer, part);
+  };
+  using Parts = std::span<const std::string_view>;
+  const auto require = [&](std::uint64_t layer, Parts parts) {
+    for (const std::string_view part : parts) {
+      const std::string name = name_of(layer, part);
+      if (names.contains(name)) continue;
+      throw ValidationError({.where = "checkpoint",
+                             .found = "no tensor " + name,
+                             .expected = fmt::format("every tensor of {} with {} layers",
+                                                     model.row.name, model.layers),
+                             .remedy = {}});
     }
+  };
+  const bool two_queries = names.contains(name_of(0, kTwoQueries[0]));
+  const std::uint64_t dense_layers = config.find_count({"first_k_dense_replace"}).value_or(0);
+  const std::uint64_t every = config.find_count({"moe_layer_freq"}).value_or(1);
+  for (std::uint64_t layer = 0; layer < model.layers; ++layer) {
+    const bool experts = config.has("n_routed_experts") && layer >= dense_layers &&
+                         (every == 0 || layer % every == 0);
+    require(layer, two_queries ? Parts(kTwoQueries) : Parts(kOneQuery));
+    require(layer, experts ? Parts(kExperts) : Parts(kDense));
+    if (experts && shared) require(layer, kSharedExperts);
   }
 }
 
@@ -231,7 +239,7 @@ constexpr ModelClass v2_class(std::string_view name, std::span<const ConfigDefau
       .vocabulary = kV2Vocabulary,
       .defaults = defaults,
       .drop = is_not_converted,
-      .generate = check_alternatives,
+      .generate = check_layers,
   };
 }
 
@@ -242,7 +250,7 @@ constexpr ModelClass kRows[] = {
         .tensors = kV1Tensors,
         .metadata = add_v1_metadata,
         .vocabulary = kV1Vocabulary,
-        .generate = check_alternatives,
+        .generate = check_layers,
     },
     v2_class("DeepseekV2ForCausalLM", kV2Defaults),
     v2_class("DeepseekV3ForCausalLM", kV3Defaults),
