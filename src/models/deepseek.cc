@@ -206,7 +206,7 @@ void check_layers(const ModelContext& model, std::vector<ModelTensor>&) {
                              .remedy = {}});
     }
   };
-  const bool two_queries = names.contains(name_of(0, kTwoQueries[0]));
+  const bool two_queries = config.has("q_lora_rank");
   const std::uint64_t dense_layers = config.find_count({"first_k_dense_replace"}).value_or(0);
   const std::uint64_t every = config.find_count({"moe_layer_freq"}).value_or(1);
   for (std::uint64_t layer = 0; layer < model.layers; ++layer) {

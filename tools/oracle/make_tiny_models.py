@@ -10,6 +10,7 @@ result. make_model_goldens.py takes the same cases without weights and tokenizer
 CASES: name -> (class, model_type, settings, edits, vocabulary). The model is made by transformers
 from a configuration of `model_type` with `settings` over SMALL; `edits` are then applied to the saved
 config.json (None removes a key), so that files of older transformers versions are covered too.
+tiny_families.py has the cases that are written without transformers.
 """
 import argparse
 import fnmatch
@@ -17,6 +18,8 @@ import json
 import pathlib
 import shutil
 import tempfile
+
+import tiny_families
 
 # Sizes differ wherever the architecture allows: two exchanged ones cannot give the right shape.
 SMALL = dict(vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
@@ -145,9 +148,16 @@ def build(case, directory, vocab_size=None, dtype="f32"):
     return vocabulary
 
 
+def case_names():
+    return [*CASES, *tiny_families.cases()]
+
+
 def describe(case):
     """(config.json, {tensor: shape}, vocabulary) of a case, without weights."""
     from safetensors import safe_open
+
+    if case not in CASES:
+        return tiny_families.describe(case)
 
     with tempfile.TemporaryDirectory() as scratch:
         vocabulary = build(case, scratch)
@@ -182,11 +192,16 @@ def main():
     parser.add_argument("--only", default="*")
     parser.add_argument("--dtype", default="f32", choices=["f32", "f16", "bf16"])
     args = parser.parse_args()
-    for case in CASES:
+    for case in case_names():
         if not fnmatch.fnmatch(case, args.only):
             continue
         directory = args.outdir / case
-        vocabulary = build(case, directory, VOCABULARY_SIZES[CASES[case][4]], args.dtype)
+        if case in CASES:
+            vocabulary = build(case, directory, VOCABULARY_SIZES[CASES[case][4]], args.dtype)
+        else:
+            vocabulary = tiny_families.describe(case)[2]
+            config, shapes, _ = tiny_families.describe(case, VOCABULARY_SIZES[vocabulary])
+            write_random(directory, config, shapes, args.dtype)
         (directory / "generation_config.json").unlink(missing_ok=True)
         add_tokenizer(directory, vocabulary, args.tokenizers)
         print(directory, flush=True)
