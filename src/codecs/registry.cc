@@ -25,9 +25,9 @@ extern const Codec codec_iq2_s;
 extern const Codec codec_iq3_xxs;
 extern const Codec codec_iq3_s;
 extern const Codec codec_iq1_s;
+extern const Codec codec_iq1_m;
 extern const Codec codec_iq4_nl;
 extern const Codec codec_iq4_xs;
-extern const Codec codec_iq1_m;
 extern const Codec codec_tq1_0;
 extern const Codec codec_tq2_0;
 extern const Codec codec_mxfp4;
@@ -58,9 +58,9 @@ constexpr std::array kCodecs = {
     &codec_iq3_xxs,
     &codec_iq3_s,
     &codec_iq1_s,
+    &codec_iq1_m,
     &codec_iq4_nl,
     &codec_iq4_xs,
-    &codec_iq1_m,
     &codec_tq1_0,
     &codec_tq2_0,
     &codec_mxfp4,

@@ -8,6 +8,7 @@
 #define QWODEL_KERNELS_IQ1_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <array>
@@ -17,7 +18,7 @@
 #include <utility>
 
 #include "kernels/lanes-inl.h"
-#include "kernels/split_search.h"
+#include "kernels/split_score-inl.h"
 #include "kernels/ternary_codebook.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -192,24 +193,6 @@ HWY_INLINE void StoreByLane(const float* columns, std::size_t size, std::size_t 
   }
 }
 
-// About 1 / v, to 2^-11.
-HWY_INLINE VF RoughReciprocal(VF v) {
-  const VF guess = hn::ApproximateReciprocal(v);
-#if HWY_ARCH_ARM
-  return hn::Mul(guess, hn::Sub(Set(2.0f), hn::Mul(v, guess)));
-#else
-  return guess;
-#endif
-}
-
-// Scores and sums in ranges where single precision behaves: nothing rounds to a subnormal.
-HWY_INLINE bool IsRegular(float total_weight, float rough_best) {
-  const double weight = total_weight;
-  const double best = rough_best;
-  return weight >= 0x1p-100 && weight <= 0x1p100 && best >= 0x1p-100 && best <= 0x1p100 &&
-         weight * best >= 0x1p-104 && weight * best <= 0x1p110;
-}
-
 // The split found for the part of each lane.
 struct LaneSplits {
   alignas(64) float scale[kMaxLanes];
@@ -347,8 +330,20 @@ HWY_INLINE void SnapLanes(const BlockGroup& group, std::size_t first, const Part
                           std::int32_t* points, bool* snapped) {
   const std::size_t n = LaneCount();
   LevelIndices(part, splits, points);
+  // The lists lie scattered over 800 kB.
+  const auto prefetch = [&](std::size_t lane) HWY_ATTR {
+    for (std::size_t g = 0; g < kSize / 8; ++g) {
+      const TernaryEntry& entry = codebook.entries[points[g * n + lane]];
+      for (std::size_t line = 0; line < entry.length; line += 32) {
+        hwy::Prefetch(codebook.neighbours + entry.neighbours + line);
+      }
+    }
+  };
+  constexpr std::size_t kAhead = 64 / kSize;
+  for (std::size_t lane = 0; lane < kAhead && lane < n; ++lane) prefetch(lane);
   for (std::size_t lane = 0; lane < n; ++lane) {
     snapped[lane] = false;
+    if (lane + kAhead < n) prefetch(lane + kAhead);
     if (!splits.found[lane]) continue;
     for (std::size_t g = 0; g < kSize / 8; ++g) {
       std::int32_t& point = points[g * n + lane];

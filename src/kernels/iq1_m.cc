@@ -19,20 +19,10 @@ constexpr float kSmallest = 1e-7f;  // parts below this are zero
 
 // Both halves of a part have a shift of their own: bit 1 of its number is set if the first half's
 // levels are shifted down, bit 0 if the second's are.
-constexpr int kShifts = 4;
-
 struct TwoShifts {
-  static int Mirrored(int shift) { return kShifts - 1 - shift; }
+  static int Mirrored(int shift) { return 3 - shift; }
   static bool IsDown(int shift, std::size_t group) { return (shift >> (1 - group) & 1) != 0; }
 };
-
-// Squares of the levels -0.875, 0.125, 1.125 and -1.125, -0.125, 0.875: differences of neighbours.
-constexpr float kUpHigh = 1.125f;
-constexpr float kUpLowStep = 0.75f;
-constexpr float kUpHighStep = -1.25f;
-constexpr float kDownHigh = 0.875f;
-constexpr float kDownLowStep = 1.25f;
-constexpr float kDownHighStep = -0.75f;
 
 // Prefix sums over a part's sorted values, each half's values apart: entry i covers the first i.
 // Room for whole vectors that start at entry 1.
@@ -41,162 +31,57 @@ struct HalfSums {
   alignas(64) float weight[1 + kPart];
 };
 
+// Differences of the squared levels and the highest level, shifted up and shifted down.
+struct ShiftedLevels {
+  float highest, low_step, high_step;
+};
+constexpr ShiftedLevels kLevels[2] = {{1.125f, 0.75f, -1.25f}, {0.875f, 1.25f, -0.75f}};
+
 struct PartSums {
+  static constexpr std::size_t kSize = kPart;
+  static constexpr int kShifts = 4;
+
   HalfSums half[2];
 
-  float TotalWeight() const { return half[0].weight[kPart] + half[1].weight[kPart]; }
-};
-
-// Product and norm of one half with its levels shifted up, and down. Neighbouring levels differ by
-// one, so a half's product is total * highest - prefix(low) - prefix(middle).
-template <class D>
-struct HalfTerms {
-  hn::Vec<D> up, down, norm_up, norm_down;
-
-  HWY_INLINE HalfTerms(D d, const HalfSums& sums, std::size_t low, std::size_t middle) {
-    const auto set = [d](float value) HWY_ATTR { return hn::Set(d, value); };
-    const float product = sums.product[kPart];
-    const float weight = sums.weight[kPart];
-    const auto prefix = hn::Add(set(sums.product[low]), hn::LoadU(d, sums.product + middle));
-    const auto weight_middle = hn::LoadU(d, sums.weight + middle);
-    up = hn::Sub(set(product * kUpHigh), prefix);
-    down = hn::Sub(set(product * kDownHigh), prefix);
-    norm_up = hn::Add(set(weight * kUpHigh * kUpHigh + sums.weight[low] * kUpLowStep),
-                      hn::Mul(weight_middle, set(kUpHighStep)));
-    norm_down = hn::Add(set(weight * kDownHigh * kDownHigh + sums.weight[low] * kDownLowStep),
-                        hn::Mul(weight_middle, set(kDownHighStep)));
+  static const ShiftedLevels& levels(int shift, std::size_t half) {
+    return kLevels[TwoShifts::IsDown(shift, half) ? 1 : 0];
   }
-};
 
-// Product and norm of the whole part under shift number 0 ... 3.
-template <class V>
-struct PartTerms {
-  V product[kShifts];
-  V norm[kShifts];
-
-  template <class Half>
-  HWY_INLINE PartTerms(const Half& first, const Half& second) {
-    product[0] = hn::Add(first.up, second.up);
-    product[1] = hn::Add(first.up, second.down);
-    product[2] = hn::Add(first.down, second.up);
-    product[3] = hn::Add(first.down, second.down);
-    norm[0] = hn::Add(first.norm_up, second.norm_up);
-    norm[1] = hn::Add(first.norm_up, second.norm_down);
-    norm[2] = hn::Add(first.norm_down, second.norm_up);
-    norm[3] = hn::Add(first.norm_down, second.norm_down);
+  // As the reference forms the sums: a half's product is total * highest - prefixes, since
+  // neighbouring levels differ by one.
+  HWY_INLINE SplitCandidate candidate(int low, int middle, int shift) const {
+    float product[2];
+    float norm[2];
+    for (std::size_t h = 0; h < 2; ++h) {
+      const auto [highest, low_step, high_step] = levels(shift, h);
+      const HalfSums& sums = half[h];
+      product[h] = sums.product[kPart] * highest - (sums.product[low] + sums.product[middle]);
+      norm[h] = sums.weight[kPart] * highest * highest + sums.weight[low] * low_step +
+                sums.weight[middle] * high_step;
+    }
+    return {product[0] + product[1], norm[0] + norm[1], low, middle, shift};
   }
-};
 
-template <class D>
-HWY_INLINE PartTerms<hn::Vec<D>> TermsAt(D d, const PartSums& sums, int low, int middle) {
-  const auto first = static_cast<std::size_t>(low);
-  const auto second = static_cast<std::size_t>(middle);
-  return {HalfTerms<D>(d, sums.half[0], first, second),
-          HalfTerms<D>(d, sums.half[1], first, second)};
-}
-
-// The candidates of one split, in the reference's order.
-struct SplitOfShifts {
-  SplitCandidate candidates[kShifts];
-
-  SplitOfShifts(const PartSums& sums, int low, int middle) {
-    const hn::CappedTag<float, 1> one;
-    const auto terms = TermsAt(one, sums, low, middle);
+  HWY_INLINE void rough(RoughSums<kPart, kShifts>& sums) const {
+    for (std::size_t i = 0; i <= kPart; ++i) {
+      sums.prefix[i] = half[0].product[i] + half[1].product[i];
+    }
     for (int shift = 0; shift < kShifts; ++shift) {
-      candidates[shift] = {hn::GetLane(terms.product[shift]), hn::GetLane(terms.norm[shift]), low,
-                           middle, shift};
+      const ShiftedLevels first = levels(shift, 0);
+      const ShiftedLevels second = levels(shift, 1);
+      const SplitCandidate all_high = candidate(0, 0, shift);
+      sums.highest[shift] = all_high.product;
+      for (std::size_t i = 0; i <= kPart; ++i) {
+        sums.low_norm[shift][i] =
+            half[0].weight[i] * first.low_step + half[1].weight[i] * second.low_step;
+        sums.middle_norm[shift][i] = all_high.norm + (half[0].weight[i] * first.high_step +
+                                                      half[1].weight[i] * second.high_step);
+      }
     }
   }
+
+  float total_weight() const { return half[0].weight[kPart] + half[1].weight[kPart]; }
 };
-
-// The reference's walk over every split.
-HWY_NOINLINE bool WalkAllSplits(const PartSums& sums, SplitCandidate* best) {
-  float score = -std::numeric_limits<float>::max();
-  bool found = false;
-  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
-    for (int middle = low; middle <= static_cast<int>(kPart); ++middle) {
-      for (const SplitCandidate& candidate : SplitOfShifts(sums, low, middle).candidates) {
-        if (!beats(candidate, score)) continue;
-        score = rounded_score(candidate);
-        *best = candidate;
-        found = true;
-      }
-    }
-  }
-  return found;
-}
-
-// Rough scores of all splits: [low][middle - 1] is the best shift's score, 0 where that is none.
-struct ScoreTable {
-  alignas(64) float scores[(1 + kPart) * kPart];
-  float best;
-};
-
-HWY_NOINLINE void ScoreSplits(const PartSums& sums, ScoreTable& table) {
-  const int n = static_cast<int>(LaneCount());
-  VF best = Zero();
-  for (int first = 1; first <= static_cast<int>(kPart); first += n) {
-    const VF lane = hn::Iota(DF(), static_cast<float>(first));
-    for (int low = 0; low < first + n; ++low) {
-      const auto terms = TermsAt(DF(), sums, low, first);
-      VF score = Zero();
-      for (int shift = 0; shift < kShifts; ++shift) {
-        const VF square = hn::Mul(terms.product[shift], terms.product[shift]);
-        score = hn::Max(score, hn::Mul(square, RoughReciprocal(terms.norm[shift])));
-      }
-      if (low > first) score = SelectOrZero(hn::Ge(lane, Set(static_cast<float>(low))), score);
-      best = hn::Max(best, score);
-      StoreLanes(score, table.scores + static_cast<std::size_t>(low) * kPart + first - 1);
-    }
-  }
-  table.best = hn::GetLane(hn::MaxOfLanes(DF(), best));
-}
-
-// The near-best splits in the reference's order. False if there are too many.
-HWY_NOINLINE bool Collect(const PartSums& sums, const ScoreTable& table, SplitCandidate* candidates,
-                          std::size_t* count) {
-  const int n = static_cast<int>(LaneCount());
-  const float enough = table.best * kRoughScore;
-  *count = 0;
-  const auto push = [&](int low, int middle) {
-    for (const SplitCandidate& candidate : SplitOfShifts(sums, low, middle).candidates) {
-      if (candidate.product * candidate.product >= enough * candidate.norm) {
-        candidates[(*count)++] = candidate;
-      }
-    }
-  };
-  push(0, 0);
-  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
-    const int start = low == 0 ? 1 : low - (low - 1) % n;
-    for (int first = start; first <= static_cast<int>(kPart); first += n) {
-      const float* const scores = table.scores + static_cast<std::size_t>(low) * kPart + first - 1;
-      if (!AnyLane(hn::Ge(LoadLanes(scores), Set(enough)))) continue;
-      for (int middle = first; middle < first + n; ++middle) {
-        if (scores[middle - first] < enough) continue;
-        if (*count + kShifts > kMaxCandidates) return false;
-        push(low, middle);
-      }
-    }
-  }
-  return true;
-}
-
-HWY_INLINE bool FindSplit(const PartSums& sums, bool ordinary_weights, SplitCandidate* best) {
-  ScoreTable table;
-  ScoreSplits(sums, table);
-  if (ordinary_weights && IsRegular(sums.TotalWeight(), table.best)) {
-    SplitCandidate candidates[kMaxCandidates];
-    std::size_t count;
-    if (Collect(sums, table, candidates, &count)) {
-      const SplitCandidate* const last = last_accepted(candidates, count);
-      if (last != nullptr) {
-        *best = *last;
-        return true;
-      }
-    }
-  }
-  return WalkAllSplits(sums, best);
-}
 
 // Prefix sums of the lanes' sorted values, [half][i][lane].
 struct LaneSums {

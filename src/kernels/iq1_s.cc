@@ -29,153 +29,43 @@ struct OneShift {
   static bool IsDown(int shift, std::size_t /*group*/) { return shift == kShiftDown; }
 };
 
-// Prefix sums over a part's sorted values: entry i is the sum of the first i. Room for whole
-// vectors that start at entry 1.
+// Prefix sums over a part's sorted values: entry i is the sum of the first i.
 struct PrefixSums {
+  static constexpr std::size_t kSize = kPart;
+  static constexpr int kShifts = 2;
+
   alignas(64) float product[1 + kPart];  // of weight * value
   alignas(64) float weight[1 + kPart];
+
+  // Term by term as the reference adds up the three groups.
+  HWY_INLINE SplitCandidate candidate(int low, int middle, int shift) const {
+    const float* const levels = shift == kShiftUp ? kUp : kDown;
+    const float sum = (product[low] - product[0]) * levels[0] +
+                      (product[middle] - product[low]) * levels[1] +
+                      (product[kPart] - product[middle]) * levels[2];
+    const float norm = (weight[low] - weight[0]) * levels[0] * levels[0] +
+                       (weight[middle] - weight[low]) * levels[1] * levels[1] +
+                       (weight[kPart] - weight[middle]) * levels[2] * levels[2];
+    return {sum, norm, low, middle, shift};
+  }
+
+  HWY_INLINE void rough(RoughSums<kPart, kShifts>& sums) const {
+    std::copy_n(product, 1 + kPart, sums.prefix);
+    for (int shift = 0; shift < kShifts; ++shift) {
+      const float* const levels = shift == kShiftUp ? kUp : kDown;
+      const float low_step = levels[0] * levels[0] - levels[1] * levels[1];
+      const float high_step = levels[1] * levels[1] - levels[2] * levels[2];
+      const float all = weight[kPart] * levels[2] * levels[2];
+      sums.highest[shift] = product[kPart] * levels[2];
+      for (std::size_t i = 0; i <= kPart; ++i) {
+        sums.low_norm[shift][i] = weight[i] * low_step;
+        sums.middle_norm[shift][i] = all + weight[i] * high_step;
+      }
+    }
+  }
+
+  float total_weight() const { return weight[kPart]; }
 };
-
-// The sums as the reference forms them, term by term.
-HWY_INLINE float ProductOf(const PrefixSums& sums, int low, int middle, const float* levels) {
-  return (sums.product[low] - sums.product[0]) * levels[0] +
-         (sums.product[middle] - sums.product[low]) * levels[1] +
-         (sums.product[kPart] - sums.product[middle]) * levels[2];
-}
-
-HWY_INLINE float NormOf(const PrefixSums& sums, int low, int middle, const float* levels) {
-  return (sums.weight[low] - sums.weight[0]) * levels[0] * levels[0] +
-         (sums.weight[middle] - sums.weight[low]) * levels[1] * levels[1] +
-         (sums.weight[kPart] - sums.weight[middle]) * levels[2] * levels[2];
-}
-
-HWY_INLINE SplitCandidate MakeCandidate(const PrefixSums& sums, int low, int middle, int shift) {
-  const float* const levels = shift == kShiftUp ? kUp : kDown;
-  return {ProductOf(sums, low, middle, levels), NormOf(sums, low, middle, levels), low, middle,
-          shift};
-}
-
-// The reference's walk over every split.
-HWY_NOINLINE bool WalkAllSplits(const PrefixSums& sums, SplitCandidate* best) {
-  float score = -std::numeric_limits<float>::max();
-  bool found = false;
-  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
-    for (int middle = low; middle <= static_cast<int>(kPart); ++middle) {
-      for (const int shift : {kShiftUp, kShiftDown}) {
-        const SplitCandidate candidate = MakeCandidate(sums, low, middle, shift);
-        if (!beats(candidate, score)) continue;
-        score = rounded_score(candidate);
-        *best = candidate;
-        found = true;
-      }
-    }
-  }
-  return found;
-}
-
-// Rough scores of all splits: lane j of vector v at row `low` is the better shift's score of the
-// split (low, 1 + v * lanes + j), or 0 where that is none.
-struct ScoreTable {
-  static constexpr std::size_t kMaxRows = 1 + kPart;
-  alignas(64) float scores[kMaxRows * kPart];  // [low][middle - 1]
-  float best;
-};
-
-// What a group contributes to product and norm under both shifts, per first or last entry of it.
-struct Contributions {
-  VF product_up, product_down, norm_up, norm_down;
-};
-
-HWY_INLINE Contributions ContributionsOf(VF product, VF weight, float up, float down) {
-  return {hn::Mul(product, Set(up)), hn::Mul(product, Set(down)), hn::Mul(weight, Set(up * up)),
-          hn::Mul(weight, Set(down * down))};
-}
-
-HWY_INLINE VF RoughScore(const Contributions& lowest, const Contributions& highest, VF product,
-                         VF weight) {
-  const VF up = hn::Add(hn::Add(lowest.product_up, product), highest.product_up);
-  const VF down = hn::Add(hn::Sub(lowest.product_down, product), highest.product_down);
-  const VF norm_up = hn::Add(hn::Add(lowest.norm_up, weight), highest.norm_up);
-  const VF norm_down = hn::Add(hn::Add(lowest.norm_down, weight), highest.norm_down);
-  return hn::Max(hn::Mul(hn::Mul(up, up), RoughReciprocal(norm_up)),
-                 hn::Mul(hn::Mul(down, down), RoughReciprocal(norm_down)));
-}
-
-HWY_NOINLINE void ScoreSplits(const PrefixSums& sums, ScoreTable& table) {
-  const int n = static_cast<int>(LaneCount());
-  const VF total_product = Set(sums.product[kPart]);
-  const VF total_weight = Set(sums.weight[kPart]);
-  VF best = Zero();
-  for (int first = 1; first <= static_cast<int>(kPart); first += n) {
-    const VF product = LoadLanes(sums.product + first);
-    const VF weight = LoadLanes(sums.weight + first);
-    const Contributions highest = ContributionsOf(hn::Sub(total_product, product),
-                                                  hn::Sub(total_weight, weight), kUp[2], kDown[2]);
-    // The middle level is +-1/8.
-    const VF product_middle = hn::Mul(product, Set(0.125f));
-    const VF weight_middle = hn::Mul(weight, Set(0.015625f));
-    const VF lane = hn::Iota(DF(), static_cast<float>(first));
-    for (int low = 0; low < first + n; ++low) {
-      const VF low_product = Set(sums.product[low]);
-      const VF low_weight = Set(sums.weight[low]);
-      VF score = RoughScore(ContributionsOf(low_product, low_weight, kUp[0], kDown[0]), highest,
-                            hn::Sub(product_middle, hn::Mul(low_product, Set(0.125f))),
-                            hn::Sub(weight_middle, hn::Mul(low_weight, Set(0.015625f))));
-      if (low > first) score = SelectOrZero(hn::Ge(lane, Set(static_cast<float>(low))), score);
-      best = hn::Max(best, score);
-      StoreLanes(score, table.scores + static_cast<std::size_t>(low) * kPart + first - 1);
-    }
-  }
-  table.best = hn::GetLane(hn::MaxOfLanes(DF(), best));
-}
-
-// The near-best splits in the reference's order. False if there are too many.
-HWY_NOINLINE bool Collect(const PrefixSums& sums, const ScoreTable& table,
-                          SplitCandidate* candidates, std::size_t* count) {
-  const int n = static_cast<int>(LaneCount());
-  const float enough = table.best * kRoughScore;
-  const VF limit = Set(enough);
-  *count = 0;
-  const auto push = [&](int low, int middle) {
-    for (const int shift : {kShiftUp, kShiftDown}) {
-      const SplitCandidate candidate = MakeCandidate(sums, low, middle, shift);
-      if (candidate.product * candidate.product >= enough * candidate.norm) {
-        candidates[(*count)++] = candidate;
-      }
-    }
-  };
-  push(0, 0);
-  for (int low = 0; low <= static_cast<int>(kPart); ++low) {
-    const int start = low == 0 ? 1 : low - (low - 1) % n;
-    for (int first = start; first <= static_cast<int>(kPart); first += n) {
-      const float* const scores = table.scores + static_cast<std::size_t>(low) * kPart + first - 1;
-      if (!AnyLane(hn::Ge(LoadLanes(scores), limit))) continue;
-      for (int middle = first; middle < first + n; ++middle) {
-        if (scores[middle - first] < enough) continue;
-        if (*count + 2 > kMaxCandidates) return false;
-        push(low, middle);
-      }
-    }
-  }
-  return true;
-}
-
-HWY_INLINE bool FindSplit(const PrefixSums& sums, bool ordinary_weights, SplitCandidate* best) {
-  ScoreTable table;
-  ScoreSplits(sums, table);
-  if (ordinary_weights && IsRegular(sums.weight[kPart], table.best)) {
-    SplitCandidate candidates[kMaxCandidates];
-    std::size_t count;
-    if (Collect(sums, table, candidates, &count)) {
-      const SplitCandidate* const last = last_accepted(candidates, count);
-      if (last != nullptr) {
-        *best = *last;
-        return true;
-      }
-    }
-  }
-  return WalkAllSplits(sums, best);
-}
 
 // Splits of the lanes' parts, in `splits`.
 HWY_NOINLINE void SplitLanes(PartLanes<kPart>& part, LaneSplits& splits) {
