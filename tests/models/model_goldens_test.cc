@@ -4,14 +4,14 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
-#include <bit>
-#include <cstring>
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
 #include "io/json.h"
 #include "models/describe.h"
 #include "models/model_spec.h"
+#include "tests/models/golden_metadata.h"
 
 namespace qwodel {
 namespace {
@@ -67,48 +67,6 @@ Json tensors_json(const ModelSpec& spec, const Checkpoint& checkpoint) {
     const std::vector<float> values = values_of(spec, tensor, checkpoint);
     const std::uint64_t hash = XXH3_64bits(values.data(), values.size() * sizeof(float));
     list.push_back({tensor.name, tensor.shape, tensor.keep_f32, fmt::format("{:016x}", hash)});
-  }
-  return list;
-}
-
-std::string float_bytes(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return fmt::format("{:02x}{:02x}{:02x}{:02x}", bits & 255, (bits >> 8) & 255, (bits >> 16) & 255,
-                     bits >> 24);
-}
-
-Json array_json(const GgufArray& array) {
-  if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&array))
-    return {"ARRAY/INT32", *ids};
-  if (const auto* texts = std::get_if<std::vector<std::string>>(&array)) {
-    return {"ARRAY/STRING", *texts};
-  }
-  if (const auto* flags = std::get_if<std::vector<GgufBool>>(&array)) {
-    Json list = Json::array();
-    for (const GgufBool flag : *flags) list.push_back(flag.value);
-    return {"ARRAY/BOOL", list};
-  }
-  return {"ARRAY/?", nullptr};
-}
-
-Json value_json(const GgufValue& value) {
-  if (const auto* count = std::get_if<std::uint32_t>(&value)) return {"UINT32", *count};
-  if (const auto* number = std::get_if<float>(&value)) return {"FLOAT32", float_bytes(*number)};
-  if (const auto* flag = std::get_if<GgufBool>(&value)) return {"BOOL", flag->value};
-  if (const auto* text = std::get_if<std::string>(&value)) return {"STRING", *text};
-  if (const auto* array = std::get_if<GgufArray>(&value)) return array_json(*array);
-  return {"?", nullptr};
-}
-
-Json metadata_json(const GgufMetadata& metadata) {
-  Json list = Json::array();
-  for (const auto& [key, value] : metadata.entries()) {
-    if (key.starts_with("general.") && key != "general.architecture" &&
-        key != "general.file_type" && key != "general.quantization_version") {
-      continue;
-    }
-    const Json typed = value_json(value);
-    list.push_back({key, typed[0], typed[1]});
   }
   return list;
 }
