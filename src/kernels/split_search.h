@@ -33,16 +33,17 @@ inline float rounded_score(const SplitCandidate& candidate) {
   return candidate.product / candidate.norm * candidate.product;
 }
 
-// The candidate at which the reference's walk over all splits ends, null if that cannot be told
-// from these. REQUIRES: `candidates` are in the reference's order, and hold every split whose score
-// is at least kRoughScore of the roughly best one.
+// The candidate at which the reference's walk over all splits ends; null if there are none.
+// REQUIRES: `candidates` are in the reference's order, at most kMaxCandidates, and hold every split
+// whose score is at least kRoughScore of the roughly best one.
 //
 // The reference walks over all splits and moves on to each that beats the score it holds; rounding
 // makes it hold or pass over scores that differ in the last bits, so the order matters, but only
 // between near-equals. Once it meets a split that is clearly better than all before (by more than
-// rounding) it moves there whatever it held, and from then on only near-best splits can beat it.
-// With at most 64 steps its score cannot sink by more than 2^-15, far less than the margin of
-// 2^-11.
+// rounding) it moves there whatever it held, and from then on only near-best splits can beat it: in
+// 64 steps its score cannot sink by more than 2^-15, far less than the margin of 2^-11. Such a
+// split there always is, since 64 steps of rounding do not lead from below the margin to the best
+// score.
 const SplitCandidate* last_accepted(const SplitCandidate* candidates, std::size_t count);
 
 }  // namespace qwodel
