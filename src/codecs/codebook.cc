@@ -77,7 +77,9 @@ void Codebook::add_list(std::span<const std::uint8_t> from_points, unsigned dist
     }
     if (lists_.size() != before) ++found;
   }
-  while ((lists_.size() - first) % kListUnit != 0) lists_.push_back(lists_.back());
+  const auto last_again = static_cast<std::uint16_t>(lists_.back() | kFillBitOfFour);
+  const std::uint16_t fill = width_ == 8 ? kFillOfEight : last_again;
+  while ((lists_.size() - first) % kListUnit != 0) lists_.push_back(fill);
   entry.list = static_cast<std::uint32_t>(first);
   entry.length = static_cast<std::uint16_t>(lists_.size() - first);
 }

@@ -12,20 +12,24 @@
 
 namespace qwodel {
 
-// Lists are padded to a multiple of this, so that whole vectors of points can be loaded.
+// Lists are filled up to a multiple of this, so that whole vectors of points can be loaded. What
+// fills them must not be chosen: a point with levels of 3 where 2 is the highest; with four levels,
+// the last point again with the bit above the last level set.
 inline constexpr std::size_t kListUnit = 16;
+inline constexpr std::uint16_t kFillOfEight = 0xFFFF;
+inline constexpr std::uint16_t kFillBitOfFour = 0x1000;
 
 // What a group of levels is replaced by: a point of the codebook, or the best of a list of points.
 struct CodebookEntry {
   std::uint32_t list;    // first of its list in CodebookView::lists
-  std::uint16_t length;  // of its list, padding included; 0 for a point of the codebook
+  std::uint16_t length;  // of its list, filled up; 0 for a point of the codebook
   std::uint16_t number;  // of the point; of the nearest point where there is a list
 };
 
 struct CodebookView {
   unsigned width;                // values per point: 8 or 4
   const CodebookEntry* entries;  // by slot
-  const std::uint16_t* lists;    // points, nearest first; the last of a list is repeated to fill up
+  const std::uint16_t* lists;    // points, nearest first, filled up at the end
   const std::uint16_t* points;   // by number
 };
 

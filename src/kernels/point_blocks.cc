@@ -149,8 +149,8 @@ HWY_NOINLINE void FitReach(MagnitudeBlock* blocks, std::size_t count) {
 struct Trials {
   std::size_t count;
   HWY_ALIGN float inverse[kMaxTrials], scale[kMaxTrials];
-  HWY_ALIGN std::int32_t slot[kMaxGroups][kMaxTrials];   // of the rounded levels
-  HWY_ALIGN std::int32_t point[kMaxGroups][kMaxTrials];  // chosen
+  HWY_ALIGN std::int32_t slot[kMaxGroups + 1][kMaxTrials];  // of the rounded levels
+  HWY_ALIGN std::int32_t point[kMaxGroups][kMaxTrials];     // chosen
   HWY_ALIGN float product[kMaxTrials], norm[kMaxTrials];
 };
 
@@ -181,27 +181,142 @@ HWY_INLINE void RoundTrials(const PointRecipe& recipe, const PartValues& part, f
 }
 
 template <class Shape>
-HWY_INLINE std::uint16_t ChoosePoint(const CodebookView& codebook, const PartValues& part,
-                                     std::size_t group, std::int32_t slot, float scale) {
-  const CodebookEntry& entry = codebook.entries[slot];
-  if (entry.length == 0) return codebook.points[entry.number];
-  const std::size_t first = group * Shape::kWidth;
-  return NearestOfList<Shape>(part.x + first, part.root + first, scale, codebook.lists + entry.list,
-                              entry.length);
+HWY_INLINE GroupValues ValuesOfGroup(const PartValues& part, std::size_t k) {
+  GroupValues group{part.x + k * Shape::kWidth, part.root + k * Shape::kWidth, 0.0f};
+  float square_sum = 0.0f;
+  for (std::size_t i = 0; i < Shape::kWidth; ++i) {
+    square_sum += group.weight[i] * group.x[i] * group.x[i];
+  }
+  group.margin = std::max(square_sum * 0x1p-13f, 0x1p-100f);
+  return group;
 }
 
-template <class Shape>
-HWY_INLINE void ChoosePoints(const CodebookView& codebook, const PartValues& part, Trials& trials) {
-  for (std::size_t k = 0; k < part.size / Shape::kWidth; ++k) {
-    for (std::size_t t = 0; t < trials.count; ++t) {
-      trials.point[k][t] =
-          ChoosePoint<Shape>(codebook, part, k, trials.slot[k][t], trials.scale[t]);
-    }
-    for (std::size_t t = trials.count; t < kMaxTrials; ++t) {
-      trials.point[k][t] = trials.point[k][trials.count - 1];
+// values[first ... last] = value.
+HWY_INLINE void FillTrials(std::int32_t* values, std::size_t first, std::size_t last,
+                           std::int32_t value) {
+  const DI di;
+  if constexpr (hn::MaxLanes(DI()) < 8) {
+    std::fill(values + first, values + last + 1, value);
+  } else {
+    const VI before = hn::Set(di, static_cast<int>(first) - 1);
+    const VI after = hn::Set(di, static_cast<int>(last) + 1);
+    for (std::size_t t = 0; t < kMaxTrials; t += LaneCount()) {
+      const VI at = hn::Iota(di, static_cast<int>(t));
+      const auto inside = hn::And(hn::Gt(at, before), hn::Lt(at, after));
+      hn::Store(hn::IfThenElse(inside, hn::Set(di, value), hn::Load(di, values + t)), di,
+                values + t);
     }
   }
 }
+
+// Trials first ... last of a group, whose rounded levels are the same.
+struct Run {
+  std::uint32_t list;
+  std::uint16_t length;
+  std::uint8_t group, first, last;
+};
+
+// Chooses the points of all trials of a part.
+//
+// The difference of two points' distances is scale * (a * scale - b): where one point is nearer
+// than another under two scales, it is nearer under all between. Rounding changes nothing of that
+// if it is nearer by a margin at both ends. With u = 2^-24, d a distance, c the sum of weight *
+// x^2: a computed distance is off by no more than 15 u (d + c); the scales of a part differ by less
+// than a half, so that between the ends d + c is below 4.5 times its value at one end, and a
+// difference above half of that at an end. Hence a margin of 270 u * 4.5 (d + c) < 2^-13 (d + c) is
+// enough, or 2^-100 where products might be subnormal.
+template <class Shape>
+class PointSearch {
+ public:
+  PointSearch(const CodebookView& codebook, const PartValues& part, Trials& trials)
+      : codebook_(codebook), trials_(trials) {
+    for (std::size_t k = 0; k < part.size / Shape::kWidth; ++k) {
+      groups_[k] = ValuesOfGroup<Shape>(part, k);
+      StartRuns(k);
+    }
+  }
+
+  // Ends first, all of them, since they do not wait for each other; then the middles of what is
+  // still open.
+  HWY_INLINE void Search() {
+    for (std::size_t i = 0; i < run_count_; ++i) {
+      SearchTrial(runs_[i], runs_[i].first);
+      if (runs_[i].last != runs_[i].first) SearchTrial(runs_[i], runs_[i].last);
+    }
+    while (run_count_ != 0) {
+      const std::size_t count = run_count_;
+      Run open[kMaxGroups * kMaxTrials];
+      std::size_t open_count = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (!Settle(runs_[i])) open[open_count++] = runs_[i];
+      }
+      run_count_ = 0;
+      for (std::size_t i = 0; i < open_count; ++i) {
+        const auto middle = static_cast<std::uint8_t>((open[i].first + open[i].last) / 2);
+        SearchTrial(open[i], middle);
+        runs_[run_count_] = open[i];
+        runs_[run_count_++].last = middle;
+        runs_[run_count_] = open[i];
+        runs_[run_count_++].first = middle;
+      }
+    }
+  }
+
+ private:
+  HWY_INLINE void StartRuns(std::size_t k) {
+    const std::int32_t* const slots = trials_.slot[k];
+    std::uint32_t ends = RunEnds(slots);
+    for (unsigned first = 0; ends != 0; ends &= ends - 1) {
+      const auto last = static_cast<unsigned>(std::countr_zero(ends));
+      const CodebookEntry& entry = codebook_.entries[slots[first]];
+      const std::size_t fill_to = last + 1 < trials_.count ? last : kMaxTrials - 1;
+      FillTrials(trials_.point[k], first, fill_to, codebook_.points[entry.number]);
+      runs_[run_count_] = {entry.list, entry.length, static_cast<std::uint8_t>(k),
+                           static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last)};
+      run_count_ += entry.length != 0 ? 1 : 0;
+      first = last + 1;
+    }
+  }
+
+  // Bit t is set if the slot after trial t is another.
+  HWY_INLINE std::uint32_t RunEnds(const std::int32_t* slots) const {
+    const DI di;
+    std::uint32_t ends = 0;
+    for (std::size_t t = 0; t < kMaxTrials; t += LaneCount()) {
+      const auto same = hn::Eq(hn::Load(di, slots + t), hn::LoadU(di, slots + t + 1));
+      std::uint8_t bits[8] = {};
+      hn::StoreMaskBits(di, hn::Not(same), bits);
+      ends |= static_cast<std::uint32_t>(bits[0] | bits[1] << 8) << t;
+    }
+    const std::uint32_t last = 1u << (trials_.count - 1);
+    return (ends & (last - 1)) | last;
+  }
+
+  HWY_INLINE void SearchTrial(const Run& run, std::size_t t) {
+    const ListChoice choice = NearestOfList<Shape>(groups_[run.group], trials_.scale[t],
+                                                   {codebook_.lists + run.list, run.length});
+    trials_.point[run.group][t] = choice.point;
+    clear_[run.group][t] = choice.clear;
+  }
+
+  // Whether the trials between the ends are known.
+  HWY_INLINE bool Settle(const Run& run) {
+    std::int32_t* const points = trials_.point[run.group];
+    const bool* const clear = clear_[run.group];
+    if (run.last - run.first < 2) return true;
+    if (points[run.first] != points[run.last]) return false;
+    if (!clear[run.first] || !clear[run.last]) return false;
+    FillTrials(points, run.first, run.last, points[run.first]);
+    return true;
+  }
+
+  const CodebookView& codebook_;
+  Trials& trials_;
+  GroupValues groups_[kMaxGroups];
+  bool clear_[kMaxGroups][kMaxTrials];
+  Run runs_[kMaxGroups * kMaxTrials];
+  std::size_t run_count_ = 0;
+};
 
 // Sums of weight * x * q and weight * q * q, q the odd integers, under each trial.
 template <class Shape>
@@ -263,13 +378,27 @@ template <class Shape>
 HWY_INLINE void SearchAgain(const CodebookView& codebook, const PartValues& part,
                             PartChoice& choice) {
   const std::size_t groups = part.size / Shape::kWidth;
-  const VF inverse = Set(1.0f / choice.scale);
+  std::uint8_t levels[kMaxPart + kMaxLanes];
+  for (std::size_t i = 0; i < part.size; i += LaneCount()) {
+    const VI level = RoundToLevel<Shape>(Set(1.0f / choice.scale), LoadLanes(part.x + i));
+    StoreBytes(level, levels + i);
+  }
   bool any = false;
   for (std::size_t k = 0; k < groups; ++k) {
     if (!choice.search_again[k]) continue;
     any = true;
-    const VI slot = RoundToSlot<Shape>(inverse, part.x + k * Shape::kWidth);
-    choice.points[k] = ChoosePoint<Shape>(codebook, part, k, hn::GetLane(slot), choice.scale);
+    unsigned slot = 0;
+    for (std::size_t i = Shape::kWidth; i-- > 0;) {
+      slot = slot * Shape::kBase + levels[k * Shape::kWidth + i];
+    }
+    const CodebookEntry& entry = codebook.entries[slot];
+    if (entry.length == 0) {
+      choice.points[k] = codebook.points[entry.number];
+    } else {
+      choice.points[k] = NearestOfList<Shape>(ValuesOfGroup<Shape>(part, k), choice.scale,
+                                              {codebook.lists + entry.list, entry.length})
+                             .point;
+    }
   }
   if (!any) return;
   float product = 0.0f, norm = 0.0f;
@@ -293,7 +422,7 @@ HWY_INLINE float FitPart(const PointRecipe& recipe, const CodebookView& codebook
   const PartValues part{block.x + first, block.weight + first, block.root + first, recipe.part};
   Trials trials;
   RoundTrials<Shape>(recipe, part, block.reach[p], trials);
-  ChoosePoints<Shape>(codebook, part, trials);
+  PointSearch<Shape>(codebook, part, trials).Search();
   SumTrials<Shape>(part, trials);
   const std::size_t groups = recipe.part / Shape::kWidth;
   const float start =
