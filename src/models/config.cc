@@ -66,13 +66,15 @@ Json take(Json& values, const char* key) {
 }
 
 // Type, base and pretraining length of one rotary object (transformers: standardize_rope_params).
-void complete_rope(Json& rope, const Json& theta, const Json& partial, const Json& values) {
+// `length` is the pretraining length of classes that have it at the top level, or null.
+void complete_rope(Json& rope, const Json& theta, const Json& partial, const Json& values,
+                   const Json& length) {
   set_default(rope, "rope_type", rope.value("type", Json("default")));
   set_default(rope, "rope_theta", theta);
   if (!partial.is_null()) set_default(rope, "partial_rotary_factor", partial);
   if (!scales_a_pretrained_length(rope)) return;
-  if (const Json* length = find_member(values, "original_max_position_embeddings")) {
-    rope["original_max_position_embeddings"] = *length;
+  if (!length.is_null()) {
+    rope["original_max_position_embeddings"] = length;
   } else if (const Json* context = find_member(values, "max_position_embeddings")) {
     set_default(rope, "original_max_position_embeddings", *context);
   }
@@ -87,9 +89,10 @@ Json split_rope(Json rope, const Json& scaling, Json& values, const ConfigDefaul
   const Json theta = take(values, "rope_theta");
   const Json local = take(values, "rope_local_base_freq");
   complete_rope(rope["full_attention"], theta.is_null() ? Json(defaults.rope_theta) : theta,
-                nullptr, values);
+                nullptr, values, nullptr);
   complete_rope(rope["sliding_attention"],
-                local.is_null() ? Json(defaults.local_rope_theta) : local, nullptr, values);
+                local.is_null() ? Json(defaults.local_rope_theta) : local, nullptr, values,
+                nullptr);
   return rope;
 }
 
@@ -106,13 +109,17 @@ Json merged_rope(Json& values, const ConfigDefaults& defaults) {
   if (partial.is_null() && defaults.partial_rotary_factor != 0) {
     partial = defaults.partial_rotary_factor;
   }
+  Json length;
+  if (defaults.values.find("original_max_position_embeddings") != std::string_view::npos) {
+    length = values.value("original_max_position_embeddings", Json());
+  }
   bool nested = false;
   for (const char* kind : {"full_attention", "sliding_attention"}) {
     if (object_member(rope, kind) == nullptr) continue;
-    complete_rope(rope[kind], theta, partial, values);
+    complete_rope(rope[kind], theta, partial, values, nullptr);
     nested = true;
   }
-  if (!nested) complete_rope(rope, theta, partial, values);
+  if (!nested) complete_rope(rope, theta, partial, values, length);
   return rope;
 }
 

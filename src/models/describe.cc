@@ -37,13 +37,14 @@ constexpr std::uint64_t kQuantizationVersion = 2;  // GGML_QNT_VERSION
        .remedy = "if it is a Llama in all but name, pass --arch-as llama"});
 }
 
+// Of the nested text configuration, or of the class that nests it when it does not say.
 const ConfigDefaults* defaults_of(const Json& config) {
   const Json* text = text_config_of(config);
   for (const Json* object : {text, &config}) {
     if (object == nullptr) continue;
     const Json* type = find_member(*object, "model_type");
     if (type == nullptr || !type->is_string()) continue;
-    return find_config_defaults(type->get<std::string>());
+    if (const ConfigDefaults* known = find_config_defaults(type->get<std::string>())) return known;
   }
   return nullptr;
 }

@@ -110,16 +110,19 @@ constexpr ConfigDefaults kGemma2Defaults[] = {
                    "attn_logit_softcapping": 50.0})",
      .kv_heads_from_heads = false},
 };
-constexpr ConfigDefaults kGemma3Defaults[] = {
-    {.model_type = "gemma3_text",
-     .values = R"({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216,
-                   "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
-                   "head_dim": 256, "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
-                   "sliding_window": 4096})",
-     .kv_heads_from_heads = false,
-     .rope_theta = 1000000.0,
-     .local_rope_theta = 10000.0},
-};
+constexpr ConfigDefaults gemma3_defaults(std::string_view model_type) {
+  return {.model_type = model_type,
+          .values =
+              R"({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216,
+                  "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
+                  "head_dim": 256, "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
+                  "sliding_window": 4096})",
+          .kv_heads_from_heads = false,
+          .rope_theta = 1000000.0,
+          .local_rope_theta = 10000.0};
+}
+constexpr ConfigDefaults kGemma3Defaults[] = {gemma3_defaults("gemma3_text"),
+                                              gemma3_defaults("gemma3")};
 
 void add_gemma_metadata(const ModelContext& model, MetadataWriter& out) {
   const ModelConfig& config = model.config.values;
