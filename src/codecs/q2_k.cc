@@ -43,7 +43,8 @@ constexpr AffineLayout kLayout = {
                .first_trial = -0.5f,
                .trial_step = 0.1f,
                .trial_steps = 15,
-               .spread = 1.0f},
+               .spread = 1.0f,
+               .clamps_searched_scales = false},
     .block_bytes = sizeof(BlockQ2K),
     .pack = pack_q2_k,
 };

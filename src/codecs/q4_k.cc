@@ -40,7 +40,8 @@ constexpr AffineLayout kLayout = {
                .first_trial = -1.0f,
                .trial_step = 0.1f,
                .trial_steps = 20,
-               .spread = 2.0f},
+               .spread = 2.0f,
+               .clamps_searched_scales = false},
     .block_bytes = sizeof(BlockQ4K),
     .pack = pack_q4_k,
 };

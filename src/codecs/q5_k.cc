@@ -47,7 +47,8 @@ constexpr AffineLayout kLayout = {
                .first_trial = -0.5f,
                .trial_step = 0.1f,
                .trial_steps = 15,
-               .spread = 2.0f},
+               .spread = 2.0f,
+               .clamps_searched_scales = true},
     .block_bytes = sizeof(BlockQ5K),
     .pack = pack_q5_k,
 };

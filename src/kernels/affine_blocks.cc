@@ -72,9 +72,11 @@ HWY_INLINE void FitSubBlocks(const AffineRecipe& recipe, const BlockGroup& group
     } else {
       WeightsFromValues(recipe.absolute, v);
     }
-    const AffineFit fit = !weighted && recipe.absolute
-                              ? SearchAffine<true>(v, recipe.levels, trials)
-                              : SearchAffine<false>(v, recipe.levels, trials);
+    const AffineFit fit =
+        weighted ? SearchAffine<false, Rounding::kClampThenRound>(v, recipe.levels, trials)
+        : recipe.absolute
+            ? SearchAffine<true, Rounding::kRoundThenClamp>(v, recipe.levels, trials)
+            : SearchAffine<false, Rounding::kRoundThenClamp>(v, recipe.levels, trials);
     p.scale[s] = fit.scale;
     p.minimum[s] = hn::Neg(fit.low);
     p.weight_sum[s] = fit.weight_sum;
@@ -93,6 +95,27 @@ HWY_INLINE VF RoundScales(const VF* x, std::size_t count, int levels, VI* codes)
   return hn::Div(max, top);
 }
 
+// Scale and minimum are nibbles of one byte: what leaves the lower one reaches the upper one.
+HWY_INLINE void ShareBytes(std::size_t count, AffineParameters& p) {
+  for (std::size_t s = 0; s < count; ++s) {
+    const VI byte = WrapToByte(hn::Or(p.scale_code[s], hn::ShiftLeft<4>(p.minimum_code[s])));
+    p.scale_code[s] = hn::And(byte, hn::Set(DI(), 15));
+    p.minimum_code[s] = hn::ShiftRight<4>(byte);
+  }
+}
+
+// Codes s < 4 share a byte with the upper two bits of s + 4: what leaves six bits reaches those.
+HWY_INLINE void ShareUpperBits(VI* codes) {
+  const DI di;
+  for (std::size_t s = 0; s < 4; ++s) {
+    const VI upper = hn::ShiftLeft<6>(hn::ShiftRight<4>(codes[s + 4]));
+    const VI byte = WrapToByte(hn::Or(codes[s], upper));
+    codes[s] = hn::And(byte, hn::Set(di, 63));
+    codes[s + 4] =
+        hn::Or(hn::And(codes[s + 4], hn::Set(di, 15)), hn::ShiftLeft<4>(hn::ShiftRight<6>(byte)));
+  }
+}
+
 HWY_INLINE void QuantizeScales(const AffineRecipe& recipe, bool weighted, AffineParameters& p) {
   const std::size_t count = kSuperBlock / recipe.sub_block;
   const int levels = recipe.scale_levels;
@@ -103,14 +126,14 @@ HWY_INLINE void QuantizeScales(const AffineRecipe& recipe, bool weighted, Affine
     p.block_scale = RoundScales(p.scale, count, levels, p.scale_code);
     p.block_minimum = RoundScales(p.minimum, count, levels, p.minimum_code);
   }
-  const VI top = hn::Set(DI(), levels);
-  for (std::size_t s = 0; s < count; ++s) {
-    if (levels == 15) {
-      // Two nibbles of one byte: what leaves the lower one reaches the upper one.
-      const VI byte = WrapToByte(hn::Or(p.scale_code[s], hn::ShiftLeft<4>(p.minimum_code[s])));
-      p.scale_code[s] = hn::And(byte, top);
-      p.minimum_code[s] = hn::ShiftRight<4>(byte);
-    } else {
+  if (levels == 15) {
+    ShareBytes(count, p);
+  } else if (weighted && !recipe.clamps_searched_scales) {
+    ShareUpperBits(p.scale_code);
+    ShareUpperBits(p.minimum_code);
+  } else {
+    const VI top = hn::Set(DI(), levels);
+    for (std::size_t s = 0; s < count; ++s) {
       p.scale_code[s] = hn::Min(top, WrapToByte(p.scale_code[s]));
       p.minimum_code[s] = hn::Min(top, WrapToByte(p.minimum_code[s]));
     }
@@ -127,16 +150,18 @@ HWY_INLINE void RoundToCodes(const float* x, std::size_t count, float scale, flo
 }
 
 // A sub-block whose scale is rounded to zero keeps the codes of the search.
-HWY_INLINE void CodesOfSearch(const float* x, std::size_t count, float inverse, float origin,
-                              int levels, std::uint8_t* codes) {
+HWY_INLINE void CodesOfSearch(bool weighted, const float* x, std::size_t count, float inverse,
+                              float origin, int levels, std::uint8_t* codes) {
   for (std::size_t i = 0; i < count; i += LaneCount()) {
     const VF scaled = hn::Mul(Set(inverse), hn::Sub(LoadLanes(x + i), Set(origin)));
-    StoreBytes(NearestIntClamped(scaled, 0, levels), codes + i);
+    const VF code = weighted ? RoundToCode<Rounding::kClampThenRound>(scaled, levels)
+                             : RoundToCode<Rounding::kRoundThenClamp>(scaled, levels);
+    StoreBytes(hn::ConvertTo(DI(), code), codes + i);
   }
 }
 
-HWY_INLINE void WriteBlock(const AffineRecipe& recipe, const AffineParameters& p, const float* x,
-                           std::size_t lane, AffineBlock& out) {
+HWY_INLINE void WriteBlock(const AffineRecipe& recipe, bool weighted, const AffineParameters& p,
+                           const float* x, std::size_t lane, AffineBlock& out) {
   const float scale = half_to_float(out.scale);
   const float minimum = half_to_float(out.minimum);
   const std::size_t size = recipe.sub_block;
@@ -144,8 +169,8 @@ HWY_INLINE void WriteBlock(const AffineRecipe& recipe, const AffineParameters& p
     const float d = scale * static_cast<float>(out.scales[s]);
     std::uint8_t* codes = out.codes.data() + s * size;
     if (d == 0.0f) {
-      CodesOfSearch(x + s * size, size, p.inverse[s][lane], p.origin[s][lane], recipe.levels,
-                    codes);
+      CodesOfSearch(weighted, x + s * size, size, p.inverse[s][lane], p.origin[s][lane],
+                    recipe.levels, codes);
     } else {
       const float m = minimum * static_cast<float>(out.mins[s]);
       RoundToCodes(x + s * size, size, d, m, recipe.levels, codes);
@@ -156,9 +181,10 @@ HWY_INLINE void WriteBlock(const AffineRecipe& recipe, const AffineParameters& p
 std::size_t FitAffineBlocks(const AffineRecipe& recipe, const BlockRows& rows, std::size_t first,
                             AffineBlock* out) {
   const BlockGroup group(rows, first, LaneCount());
-  AffineParameters p;
+  AffineParameters p{};
   FitSubBlocks(recipe, group, p);
-  QuantizeScales(recipe, group.importance[0] != nullptr, p);
+  const bool weighted = group.importance[0] != nullptr;
+  QuantizeScales(recipe, weighted, p);
   HWY_ALIGN float block_scale[kMaxLanes], block_minimum[kMaxLanes];
   StoreLanes(p.block_scale, block_scale);
   StoreLanes(p.block_minimum, block_minimum);
@@ -174,7 +200,7 @@ std::size_t FitAffineBlocks(const AffineRecipe& recipe, const BlockRows& rows, s
   for (std::size_t lane = 0; lane < group.count; ++lane) {
     out[lane].scale = float_to_half(block_scale[lane]);
     out[lane].minimum = float_to_half(block_minimum[lane]);
-    WriteBlock(recipe, p, group.values[lane], lane, out[lane]);
+    WriteBlock(recipe, weighted, p, group.values[lane], lane, out[lane]);
   }
   return group.count;
 }

@@ -23,6 +23,7 @@ struct AffineRecipe {
   int trial_steps;
   // With importance: weight = importance * sqrt(spread * mean square of the super-block + x^2).
   float spread;
+  bool clamps_searched_scales;  // else a searched code above scale_levels spills into its neighbour
 };
 
 struct AffineBlock {

@@ -34,7 +34,7 @@ struct AffineTrials {
 // The trials of make_qkx3_quants, for all encodings.
 inline constexpr AffineTrials kTrialsWithImportance = {-0.9f, 0.05f, 36};
 
-// x ~ scale * code + low, low <= 0, code = clamp(round(inverse * (x - origin)), 0, levels).
+// x ~ scale * code + low, low <= 0, code = RoundToCode(inverse * (x - origin)).
 struct AffineFit {
   VF scale, low;
   VF inverse, origin;
@@ -71,19 +71,32 @@ struct CodeSums {
   VF l, l2, xl;
 };
 
-// The codes of one trial and their weighted sums. kAnyRange: the rounding argument may leave the
-// range in which nearest_int is the nearest integer.
-template <bool kAnyRange>
+// How an argument becomes a code. make_qkx2_quants rounds and clamps the result, so that arguments
+// beyond 2^22 become what nearest_int makes of them; the trials of make_qkx3_quants (since 2026)
+// clamp and round the result, NaN giving 0. All are the same where arguments are moderate.
+enum class Rounding { kModerate, kRoundThenClamp, kClampThenRound };
+
+template <Rounding kRounding>
+HWY_INLINE VF RoundToCode(VF v, int levels) {
+  const VF top = Set(static_cast<float>(levels));
+  if constexpr (kRounding == Rounding::kRoundThenClamp) {
+    return ToFloat(NearestIntClamped(v, 0, levels));
+  } else if constexpr (kRounding == Rounding::kClampThenRound) {
+    return RoundHalfEven(hn::Min(top, SelectOrZero(hn::Gt(v, Zero()), v)));
+  } else {
+    return hn::Max(Zero(), hn::Min(top, RoundHalfEven(v)));
+  }
+}
+
+// The codes of one scale and their weighted sums.
+template <Rounding kRounding>
 HWY_INLINE CodeSums SumCodes(AffineValues& v, VF inverse, VF min, int levels) {
   const std::size_t n = LaneCount();
-  const VF top = Set(static_cast<float>(levels));
   CodeSums sums{Zero(), Zero(), Zero()};
   for (std::size_t i = 0; i < v.size; ++i) {
     const VF x = LoadLanes(v.x + i * n);
     const VF w = LoadLanes(v.weight + i * n);
-    const VF scaled = hn::Mul(inverse, hn::Sub(x, min));
-    const VF l = kAnyRange ? ToFloat(NearestIntClamped(scaled, 0, levels))
-                           : hn::Max(Zero(), hn::Min(top, RoundHalfEven(scaled)));
+    const VF l = RoundToCode<kRounding>(hn::Mul(inverse, hn::Sub(x, min)), levels);
     StoreLanes(l, v.code + i * n);
     const VF wl = hn::Mul(w, l);
     sums.l = hn::Add(sums.l, wl);
@@ -93,16 +106,18 @@ HWY_INLINE CodeSums SumCodes(AffineValues& v, VF inverse, VF min, int levels) {
   return sums;
 }
 
-// Rounding is monotone, so the extremes tell whether every argument is in range.
+// Rounding is monotone, so the extremes tell whether every argument is moderate. kRounding: what to
+// do where it is not.
+template <Rounding kRounding>
 HWY_INLINE CodeSums TryInverse(AffineValues& v, const AffineState& state, VF inverse, int levels) {
   const VF limit = Set(0x1p21f);
   const VF low = hn::Abs(hn::Mul(inverse, hn::Sub(state.lowest, state.min)));
   const VF high = hn::Abs(hn::Mul(inverse, hn::Sub(state.max, state.min)));
-  const MF in_range = hn::And(hn::Lt(low, limit), hn::Lt(high, limit));
-  if (HWY_LIKELY(hn::AllTrue(DF(), in_range))) {
-    return SumCodes<false>(v, inverse, state.min, levels);
+  const MF moderate = hn::And(hn::Lt(low, limit), hn::Lt(high, limit));
+  if (HWY_LIKELY(hn::AllTrue(DF(), moderate))) {
+    return SumCodes<Rounding::kModerate>(v, inverse, state.min, levels);
   }
-  return SumCodes<true>(v, inverse, state.min, levels);
+  return SumCodes<kRounding>(v, inverse, state.min, levels);
 }
 
 template <bool kAbsolute>
@@ -124,7 +139,7 @@ HWY_INLINE VF RangeOf(const AffineState& state) {
 }
 
 // make_qkx2_quants and make_qkx3_quants: least squares for scale and minimum after every rounding.
-template <bool kAbsolute>
+template <bool kAbsolute, Rounding kRounding>
 HWY_NOINLINE AffineFit SearchAffine(AffineValues& v, int levels, AffineTrials trials) {
   AffineState state = Extremes(v);
   const VF top = Set(static_cast<float>(levels));
@@ -133,13 +148,15 @@ HWY_NOINLINE AffineFit SearchAffine(AffineValues& v, int levels, AffineTrials tr
   fit.inverse = hn::Div(top, RangeOf(state));
   fit.origin = state.min;
   fit.scale = hn::Div(Set(1.0f), fit.inverse);
-  TryInverse(v, state, fit.inverse, levels);
+  TryInverse<Rounding::kRoundThenClamp>(v, state, fit.inverse, levels);
+  // nearest_int gives 0 everywhere for an infinite scale.
+  Replace(hn::Eq(fit.scale, Zero()), Zero(), &fit.inverse);
   VF best = WeightedError<kAbsolute>(v, fit.scale, state.min);
   for (int i = 0; i <= trials.steps; ++i) {
     const float target =
         trials.first + trials.step * static_cast<float>(i) + static_cast<float>(levels);
     const VF inverse = hn::Div(Set(target), RangeOf(state));
-    const CodeSums sums = TryInverse(v, state, inverse, levels);
+    const CodeSums sums = TryInverse<kRounding>(v, state, inverse, levels);
     const VF det = hn::Sub(hn::Mul(state.sum_w, sums.l2), hn::Mul(sums.l, sums.l));
     VF scale = hn::Div(hn::Sub(hn::Mul(state.sum_w, sums.xl), hn::Mul(state.sum_x, sums.l)), det);
     VF min = hn::Div(hn::Sub(hn::Mul(sums.l2, state.sum_x), hn::Mul(sums.l, sums.xl)), det);

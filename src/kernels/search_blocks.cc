@@ -95,7 +95,8 @@ void SearchAffineBlocks(const BlockRows& rows, const float* mean_squares, std::s
   for (std::size_t done = 0; done < count; done += n) {
     const BlockGroup group(rows, first + done, n);
     FillValuesAndWeights(rows, mean_squares, first + done, group, v.x, v.weight);
-    const AffineFit fit = SearchAffine<false>(v, levels, kTrialsWithImportance);
+    const AffineFit fit =
+        SearchAffine<false, Rounding::kClampThenRound>(v, levels, kTrialsWithImportance);
     StoreLanes(fit.scale, scale);
     StoreLanes(fit.low, low);
     StoreLanes(fit.inverse, inverse);
@@ -105,7 +106,8 @@ void SearchAffineBlocks(const BlockRows& rows, const float* mean_squares, std::s
       block = {float_to_half(scale[lane]), float_to_half(low[lane]), 0, {}};
       const auto code = [&](std::size_t i) {
         const VF shifted = hn::Sub(LoadLanes(group.values[lane] + i), Set(origin[lane]));
-        return NearestIntClamped(hn::Mul(Set(inverse[lane]), shifted), 0, levels);
+        const VF scaled = hn::Mul(Set(inverse[lane]), shifted);
+        return hn::ConvertTo(DI(), RoundToCode<Rounding::kClampThenRound>(scaled, levels));
       };
       for (std::size_t i = 0; i < kBlock / 2; i += n) {
         PackCodes(code(i), code(i + kBlock / 2), i, block);
