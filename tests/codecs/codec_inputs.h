@@ -106,6 +106,12 @@ inline double ties(SplitMix& rng, int row, int) {
   return std::ldexp(sign * static_cast<int>(rng.below(17)), -4 - row);
 }
 
+inline double bits(SplitMix& rng, int, int) {
+  const int sign = static_cast<int>(rng.below(2)) * 2 - 1;
+  const int mantissa = 128 + static_cast<int>(rng.below(128));
+  return std::ldexp(sign * mantissa, static_cast<int>(rng.below(140)) - 133);
+}
+
 }  // namespace inputs
 
 struct CodecInput {
@@ -119,7 +125,7 @@ inline const std::vector<CodecInput>& codec_inputs() {
       {"lattice", inputs::lattice},   {"positive", inputs::positive},
       {"tiny", inputs::tiny},         {"huge", inputs::huge},
       {"uneven", inputs::uneven},     {"special", inputs::special},
-      {"ties", inputs::ties},
+      {"ties", inputs::ties},         {"bits", inputs::bits},
   };
   return list;
 }
@@ -139,7 +145,8 @@ inline std::vector<float> make_rows(const std::string& name) {
   return rows;
 }
 
-// Weights [kInputCols]: "positive" of a wide range, "sparse" with zeros; empty for "none".
+// Weights [kInputCols]: "positive" of a wide range, "sparse" with zeros, "rare" with few others;
+// empty for "none".
 inline std::vector<float> make_importance(const std::string& name) {
   std::vector<float> weights;
   if (name == "none") return weights;
@@ -149,6 +156,7 @@ inline std::vector<float> make_importance(const std::string& name) {
     double weight = std::ldexp(1 + static_cast<double>(rng.below(65535)), scale - 16);
     const bool drop = rng.below(3) == 0;
     if (name == "sparse" && (drop || col / 16 % 5 == 3 || col / 256 == 2)) weight = 0.0;
+    if (name == "rare" && (rng.below(40) != 0 || col < 256)) weight = 0.0;
     weights.push_back(static_cast<float>(weight));
   }
   return weights;

@@ -23,11 +23,13 @@ ROWS, COLS = 4, 1024
 MASK = (1 << 64) - 1
 TARGET = Path(__file__).resolve().parents[2] / "tests" / "golden" / "codecs.json"
 
+WEIGHTS = ("positive", "sparse", "rare")
+
 TYPES = ("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ2_XXS IQ2_XS IQ2_S IQ3_XXS "
          "IQ3_S IQ1_S IQ1_M IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0 Q2_0").split()
 NEEDS_IMPORTANCE = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
-# Values whose scales overflow half: the reference stops the process on some of the grid types.
-HUGE_TYPES = {name for name in TYPES if not name.startswith(("IQ1", "IQ2", "IQ3", "NVFP4", "MXFP4"))}
+# The reference stops the process on some of the grid types where scales overflow half or weights vanish.
+ROBUST_TYPES = {name for name in TYPES if not name.startswith(("IQ1", "IQ2", "IQ3", "NVFP4", "MXFP4"))}
 
 
 class SplitMix:
@@ -113,8 +115,15 @@ def ties(rng, row, col):
     return math.ldexp((rng.below(2) * 2 - 1) * rng.below(17), -4 - row)
 
 
+def bits(rng, row, col):
+    """Any sign, exponent and mantissa of bfloat16 below 2^14: sizes 40 decades apart in one block."""
+    sign = rng.below(2) * 2 - 1
+    mantissa = 128 + rng.below(128)
+    return math.ldexp(sign * mantissa, rng.below(140) - 133)
+
+
 INPUTS = {function.__name__: function for function in
-          (gaussian, heavy_tail, lattice, positive, tiny, huge, uneven, special, ties)}
+          (gaussian, heavy_tail, lattice, positive, tiny, huge, uneven, special, ties, bits)}
 
 
 def make_rows(name):
@@ -124,7 +133,8 @@ def make_rows(name):
 
 
 def make_importance(name):
-    """Positive weights of a wide range; `sparse` has zeros, also whole groups of 16 and 256 of them."""
+    """Positive weights of a wide range; `sparse` has zeros, also whole groups of 16 and 256 of them;
+    `rare` has one weight in forty."""
     rng = SplitMix(77)
     weights = []
     for col in range(COLS):
@@ -132,6 +142,8 @@ def make_importance(name):
         weight = math.ldexp(1 + rng.below(65535), scale - 16)
         drop = rng.below(3) == 0
         if name == "sparse" and (drop or col // 16 % 5 == 3 or col // 256 == 2):
+            weight = 0.0
+        if name == "rare" and (rng.below(40) != 0 or col < 256):
             weight = 0.0
         weights.append(weight)
     return np.array(weights, np.float64).astype(np.float32)
@@ -176,9 +188,10 @@ class Reference:
 def rows_of_type(reference, type_name, inputs, weights, xxh3):
     result = {}
     for input_name, rows in inputs.items():
-        if input_name == "huge" and type_name not in HUGE_TYPES:
-            continue
         for weight_name, importance in weights.items():
+            if "huge" == input_name or "rare" == weight_name:
+                if type_name not in ROBUST_TYPES:
+                    continue
             if importance is None and type_name in NEEDS_IMPORTANCE:
                 continue
             print(type_name, input_name, weight_name, file=sys.stderr)
@@ -191,7 +204,7 @@ def rows_of_type(reference, type_name, inputs, weights, xxh3):
 def main():
     reference, xxh3 = Reference(sys.argv[1]), Xxh3()
     inputs = {name: make_rows(name) for name in INPUTS}
-    weights = {"none": None} | {name: make_importance(name) for name in ("positive", "sparse")}
+    weights = {"none": None} | {name: make_importance(name) for name in WEIGHTS}
     chosen = sys.argv[2:] or TYPES
     types = {}
     if TARGET.exists():
