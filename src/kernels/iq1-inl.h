@@ -79,9 +79,9 @@ HWY_INLINE void RunNetwork(V64* keys, std::index_sequence<kStep...>) {
 // Sorts the kSize values of each lane, equal ones in the order they came. The reference calls the C
 // library's qsort; glibc's is a merge sort, which keeps that order. It matters: prefix sums round
 // differently in another, zero weights make equal scores, and in IQ1_M equal values of the two
-// halves may go to different groups. The reverse order changes every twentieth block of bfloat16
-// weights. A key is the value in double precision with its position in the low bits that a float
-// leaves zero: larger positions sort later, so a negative value carries the complement.
+// halves may go to different groups (in reverse order 3 of 48 blocks of bfloat16 weights differ).
+// A key is the value in double precision with its position in the low bits that a float leaves
+// zero: larger positions sort later, so a negative value carries the complement.
 template <std::size_t kSize>
 HWY_NOINLINE void SortLanes(const float* values, float* sorted, std::int32_t* position) {
   const D64 d64;
