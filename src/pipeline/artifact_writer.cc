@@ -31,7 +31,7 @@ struct Work {
   TileResult result;
 };
 
-std::vector<Work> schedule(const std::vector<GgufFile>& files,
+std::vector<Work> schedule(const std::vector<GgufShard>& files,
                            const std::vector<TileEncoder>& encoders, std::uint64_t tile_values) {
   std::vector<Work> all;
   for (std::size_t file = 0; file < files.size(); ++file) {
@@ -60,15 +60,15 @@ std::vector<Work> schedule(const std::vector<GgufFile>& files,
 
 class Job {
  public:
-  Job(const std::vector<GgufFile>& files, const std::vector<TileEncoder>& encoders,
+  Job(const std::vector<GgufShard>& files, const std::vector<TileEncoder>& encoders,
       const WriteOptions& options)
       : files_(files),
         encoders_(encoders),
         options_(options),
         work_(schedule(files, encoders, options.tile_values)) {
     for (const Work& work : work_) total_bytes_ += work.bytes;
-    for (const GgufFile& file : files_) refuse_existing(file.path, options_.replace);
-    for (const GgufFile& file : files_) {
+    for (const GgufShard& file : files_) refuse_existing(file.path, options_.replace);
+    for (const GgufShard& file : files_) {
       outputs_.push_back(
           std::make_unique<AtomicFile>(file.path, file.layout.file_size, options_.replace));
       outputs_.back()->write_at(0, file.layout.header);
@@ -179,7 +179,7 @@ class Job {
     run_pipeline("verify", check, false);
   }
 
-  const std::vector<GgufFile>& files_;
+  const std::vector<GgufShard>& files_;
   const std::vector<TileEncoder>& encoders_;
   const WriteOptions& options_;
   std::vector<Work> work_;
@@ -192,7 +192,7 @@ class Job {
 
 }  // namespace
 
-std::vector<ErrorSums> write_artifact(const std::vector<GgufFile>& files,
+std::vector<ErrorSums> write_artifact(const std::vector<GgufShard>& files,
                                       const std::vector<TileEncoder>& encoders,
                                       const WriteOptions& options) {
   return Job(files, encoders, options).run();

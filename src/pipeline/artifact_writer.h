@@ -23,7 +23,7 @@ struct WriteOptions {
 // Writes all files of an artifact, proves them by reading them back and puts them at their paths.
 // `encoders` holds one per planned tensor. Returns the error of each planned tensor. The bytes do
 // not depend on the number of threads. Throws Error; nothing is left behind then.
-std::vector<ErrorSums> write_artifact(const std::vector<GgufFile>& files,
+std::vector<ErrorSums> write_artifact(const std::vector<GgufShard>& files,
                                       const std::vector<TileEncoder>& encoders,
                                       const WriteOptions& options);
 

@@ -74,7 +74,7 @@ struct PlannedArtifact {
   Target target;
   std::vector<PlanInput> inputs;
   TensorPlan plan;
-  std::vector<GgufFile> files;
+  std::vector<GgufShard> files;
 };
 
 std::filesystem::path artifact_path(const QuantizeOptions& options, const Target& target,
@@ -125,7 +125,7 @@ ArtifactReport report_of(const PlannedArtifact& artifact) {
   report.path = artifact.files.front().path;
   report.target = fmt::format("{}:{}", artifact.target.backend, artifact.target.name);
   std::uint64_t weights = 0;
-  for (const GgufFile& file : artifact.files) report.bytes += file.layout.file_size;
+  for (const GgufShard& file : artifact.files) report.bytes += file.layout.file_size;
   for (const PlannedTensor& tensor : artifact.plan.tensors) {
     const PlanInput& input = artifact.inputs[tensor.input];
     weights += element_count(input.shape);
@@ -201,7 +201,7 @@ QuantizeReport run(const QuantizeOptions& options, bool dry_run) {
     artifacts.push_back(
         plan_artifact(options, model, target, importance.get(), targets.size(), dry_run));
     if (dry_run) continue;
-    for (const GgufFile& file : artifacts.back().files) refuse_existing(file.path, options.force);
+    for (const GgufShard& file : artifacts.back().files) refuse_existing(file.path, options.force);
   }
   QuantizeReport report;
   for (const PlannedArtifact& artifact : artifacts) {

@@ -68,7 +68,7 @@ GgufMetadata artifact_metadata(GgufMetadata metadata, FileType file_type,
   return metadata;
 }
 
-std::vector<GgufFile> lay_out_files(const GgufMetadata& metadata,
+std::vector<GgufShard> lay_out_files(const GgufMetadata& metadata,
                                     const std::vector<PlanInput>& inputs, const TensorPlan& plan,
                                     const std::filesystem::path& path,
                                     std::uint64_t max_shard_size) {
@@ -79,7 +79,7 @@ std::vector<GgufFile> lay_out_files(const GgufMetadata& metadata,
                                    .expected = "at most 65535",
                                    .remedy = "choose a larger size"});
   }
-  std::vector<GgufFile> files;
+  std::vector<GgufShard> files;
   for (std::size_t shard = 0; shard < shards.size(); ++shard) {
     std::vector<GgufTensor> tensors;
     for (const std::size_t index : shards[shard]) {

@@ -19,7 +19,7 @@ GgufMetadata artifact_metadata(GgufMetadata metadata, FileType file_type,
                                const ImportanceMatrix* importance);
 
 // One file of the artifact.
-struct GgufFile {
+struct GgufShard {
   std::filesystem::path path;
   std::vector<std::size_t> tensors;  // indices into TensorPlan::tensors, in file order
   GgufLayout layout;
@@ -27,7 +27,7 @@ struct GgufFile {
 
 // The files for a plan. `max_shard_size` of 0 means one file at `path`; else shards of at most that
 // many bytes of data, named PREFIX-00001-of-0000N.gguf, the first of which holds the metadata.
-std::vector<GgufFile> lay_out_files(const GgufMetadata& metadata,
+std::vector<GgufShard> lay_out_files(const GgufMetadata& metadata,
                                     const std::vector<PlanInput>& inputs, const TensorPlan& plan,
                                     const std::filesystem::path& path,
                                     std::uint64_t max_shard_size);

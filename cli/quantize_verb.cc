@@ -1,0 +1,194 @@
+// quantize and plan: the same options, with and without doing it.
+#include <fmt/format.h>
+
+#include <map>
+
+#include "cli/output.h"
+#include "cli/verb.h"
+
+namespace qwodel::cli {
+namespace {
+
+// Everything a user can say, before it becomes QuantizeOptions.
+struct Arguments {
+  QuantizeOptions options;
+  std::string model_option;
+  std::string backend;
+  std::string format;
+  std::string max_memory;
+  std::string max_shard_size;
+  std::string method;
+  std::string search = "reference";
+  std::string calibration;
+  std::string statistics;
+  std::string target_size;
+  double target_bpw = 0;
+  int samples = 128;
+  int seq_len = 512;
+  bool dry_run = false;
+  bool resume = false;
+};
+
+void add_source_options(CLI::App& verb, Arguments& a) {
+  verb.add_option("model", a.options.model, "Hugging Face directory or .gguf");
+  verb.add_option("-m,--model", a.model_option, "the same, as an option");
+  verb.add_option("--to", a.options.targets, "what to make: gguf:TYPE; several with commas");
+  verb.add_option("-b,--backend", a.backend, "with -f: the backend of the target");
+  verb.add_option("-f,--format", a.format, "with -b: the format of the target");
+  verb.add_option("-o,--output", a.options.output, "file, or directory to put files into");
+  verb.add_option("--arch-as", a.options.arch_as, "treat an unknown model class as this one: llama");
+  verb.add_option("--tokenizer-pre", a.options.tokenizer_pre, "name of the pre-tokenizer to write");
+  verb.add_option("--model-name", a.options.model_name, "general.name to write");
+  verb.add_option("--outtype", a.options.outtype,
+                  "type before quantization: auto, f32, f16, bf16 (as convert_hf_to_gguf.py)");
+}
+
+void add_method_options(CLI::App& verb, Arguments& a) {
+  verb.add_option("--method", a.method, "rtn, search, awq or gptq; gguf: search");
+  verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
+  verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
+  verb.add_option("--calibration", a.calibration, "calibration text");
+  verb.add_option("--samples", a.samples, "calibration samples");
+  verb.add_option("--seq-len", a.seq_len, "tokens per calibration sample");
+  verb.add_option("--statistics", a.statistics, "statistics made by qwodel calibrate");
+  verb.add_option("--tensor-type", a.options.tensor_types, "REGEX=TYPE for matching tensors")
+      ->allow_extra_args(false)
+      ->take_all();
+  verb.add_option("--output-tensor-type", a.options.output_tensor_type, "type of output.weight");
+  verb.add_option("--token-embedding-type", a.options.token_embedding_type,
+                  "type of token_embd.weight");
+  verb.add_flag("--leave-output-tensor", a.options.leave_output_tensor,
+                "do not quantize output.weight");
+  verb.add_flag("--pure", a.options.pure, "one type for all tensors, no mix");
+  verb.add_option("--target-size", a.target_size, "choose types to reach this size");
+  verb.add_option("--target-bpw", a.target_bpw, "choose types to reach these bits per weight");
+}
+
+void add_run_options(CLI::App& verb, Arguments& a) {
+  verb.add_option("--threads", a.options.threads, "worker threads; 0: one per core");
+  verb.add_option("--max-memory", a.max_memory, "memory for buffers, such as 4G");
+  verb.add_option("--max-shard-size", a.max_shard_size, "split the file into parts of this size");
+  verb.add_flag("--dry-run", a.dry_run, "print the plan and stop");
+  verb.add_flag("--force", a.options.force, "replace what is at the output path");
+  verb.add_flag("--resume", a.resume, "go on after an interrupted run");
+}
+
+[[noreturn]] void usage(std::string where, std::string found, std::string expected) {
+  throw Error(ErrorCode::usage, {std::move(where), std::move(found), std::move(expected), ""});
+}
+
+void refuse_what_is_not_built(const Arguments& a) {
+  const std::map<std::string, bool> given = {
+      {"--method " + a.method, !a.method.empty() && a.method != "search"},
+      {"--search " + a.search, a.search != "reference"},
+      {"--calibration", !a.calibration.empty()},
+      {"--statistics", !a.statistics.empty()},
+      {"--target-size", !a.target_size.empty()},
+      {"--target-bpw", a.target_bpw != 0}};
+  for (const auto& [option, present] : given) {
+    if (!present) continue;
+    throw FormatNotSupportedError({.where = option,
+                                   .found = "an option this version does not carry out yet",
+                                   .expected = "",
+                                   .remedy = "leave it out"});
+  }
+}
+
+QuantizeOptions complete_options(Arguments& a, Common& common) {
+  refuse_what_is_not_built(a);
+  QuantizeOptions& options = a.options;
+  if (options.model.empty()) options.model = a.model_option;
+  if (options.model.empty()) usage("quantize", "no model", "qwodel quantize MODEL --to TARGET -o PATH");
+  if (!a.backend.empty() || !a.format.empty()) {
+    if (a.backend.empty()) usage("-f", "no -b beside it", "-b BACKEND -f FORMAT");
+    options.targets.push_back(a.format.empty() ? a.backend : a.backend + ":" + a.format);
+  }
+  if (options.targets.empty()) usage("--to", "nothing", "a target such as gguf:Q4_K_M");
+  if (!a.max_memory.empty()) options.max_memory = parse_size("--max-memory", a.max_memory);
+  if (!a.max_shard_size.empty()) {
+    options.max_shard_size = parse_size("--max-shard-size", a.max_shard_size);
+  }
+  if (a.resume) print_warning("--resume: encoding starts from the beginning; nothing was kept");
+  options.cancel = &common.cancel;
+  options.warning = print_warning;
+  options.progress = progress_printer();
+  return options;
+}
+
+nlohmann::ordered_json to_json(const QuantizeReport& report) {
+  nlohmann::ordered_json artifacts = nlohmann::ordered_json::array();
+  for (const ArtifactReport& artifact : report.artifacts) {
+    nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+    for (const TensorReport& t : artifact.tensors) {
+      nlohmann::ordered_json row = {{"name", t.name},     {"type", t.type},     {"bytes", t.bytes},
+                                    {"method", t.method}, {"reason", t.reason}, {"nmse", nullptr}};
+      if (t.nmse) row["nmse"] = *t.nmse;
+      tensors.push_back(std::move(row));
+    }
+    artifacts.push_back({{"path", artifact.path.string()},
+                         {"target", artifact.target},
+                         {"bytes", artifact.bytes},
+                         {"bits_per_weight", artifact.bits_per_weight},
+                         {"tensors", std::move(tensors)}});
+  }
+  return {{"artifacts", std::move(artifacts)},
+          {"peak_memory_bytes", report.peak_memory_bytes},
+          {"seconds", report.seconds}};
+}
+
+void print_tensors(const ArtifactReport& artifact) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TensorReport& t : artifact.tensors) {
+    rows.push_back({t.name, t.type, std::to_string(t.bytes), t.method,
+                    t.nmse ? fmt::format("{:.3e}", *t.nmse) : "", t.reason});
+  }
+  print_table({"tensor", "type", "bytes", "method", "nmse", "reason"}, rows);
+}
+
+void print_summary(const QuantizeReport& report, bool is_plan) {
+  std::vector<std::vector<std::string>> rows;
+  for (const ArtifactReport& artifact : report.artifacts) {
+    rows.push_back({artifact.target, bytes_text(artifact.bytes),
+                    fmt::format("{:.2f}", artifact.bits_per_weight), artifact.path.string()});
+  }
+  print_table({"target", "size", "bits/weight", is_plan ? "planned path" : "path"}, rows);
+}
+
+int run(Arguments& arguments, Common& common, bool only_plan) {
+  const QuantizeOptions options = complete_options(arguments, common);
+  const bool is_plan = only_plan || arguments.dry_run;
+  const QuantizeReport report = is_plan ? plan(options) : quantize(options);
+  if (common.json) {
+    print_json(to_json(report));
+    return 0;
+  }
+  for (const ArtifactReport& artifact : report.artifacts) {
+    if (is_plan || common.verbose) print_tensors(artifact);
+  }
+  print_summary(report, is_plan);
+  return 0;
+}
+
+std::function<int()> add(CLI::App& app, Common& common, const std::string& name,
+                         const std::string& summary, const std::string& example, bool only_plan) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = add_verb(app, common, name, summary, example);
+  add_source_options(*verb, *arguments);
+  add_method_options(*verb, *arguments);
+  add_run_options(*verb, *arguments);
+  return [arguments, &common, only_plan] { return run(*arguments, common, only_plan); };
+}
+
+}  // namespace
+
+std::function<int()> add_quantize(CLI::App& app, Common& common) {
+  return add(app, common, "quantize", "Quantize a model into one or more artifacts",
+             "qwodel quantize SmolLM2-135M --to gguf:Q4_K_M -o SmolLM2-135M-Q4_K_M.gguf", false);
+}
+
+std::function<int()> add_plan(CLI::App& app, Common& common) {
+  return add(app, common, "plan", "Show what quantize would do: every tensor, type, size, reason",
+             "qwodel plan SmolLM2-135M --to gguf:Q4_K_M", true);
+}
+
+}  // namespace qwodel::cli

@@ -1,0 +1,141 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "formats/checkpoint.h"
+#include "kernels/error_sums.h"
+#include "pipeline/metadata_text.h"
+#include "pipeline/source_model.h"
+#include "qwodel/inspect.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::uint64_t kChunkValues = std::uint64_t{1} << 18;
+
+// A tensor of one side, whether stored as such or made from views of a checkpoint.
+struct Side {
+  TensorType type = TensorType::f32;
+  std::vector<std::uint64_t> shape;
+  std::span<const std::byte> raw;  // empty when the values are made, not stored
+  std::function<void(std::uint64_t, std::span<float>)> read;
+};
+
+using Sides = std::map<std::string, Side>;
+
+Sides stored_tensors(const Weights& weights) {
+  Sides sides;
+  for (const auto& tensor : weights.tensors()) {
+    const WeightTensor* t = tensor.get();
+    sides[t->name()] = {t->type(), t->shape(), t->raw(),
+                        [t](std::uint64_t first, std::span<float> out) { t->read(first, out); }};
+  }
+  return sides;
+}
+
+Sides model_tensors(const SourceModel& model) {
+  Sides sides;
+  for (std::size_t i = 0; i < model.spec.tensors.size(); ++i) {
+    const ModelTensorReader* reader = &model.readers[i];
+    sides[model.spec.tensors[i].name] = {
+        reader->source_type(), model.spec.tensors[i].shape, {},
+        [reader](std::uint64_t first, std::span<float> out) { reader->read(first, out); }};
+  }
+  return sides;
+}
+
+double normalized_error(const Side& a, const Side& b) {
+  ErrorSums sums;
+  const std::uint64_t count = element_count(a.shape);
+  std::vector<float> left;
+  std::vector<float> right;
+  for (std::uint64_t first = 0; first < count; first += kChunkValues) {
+    left.resize(static_cast<std::size_t>(std::min(kChunkValues, count - first)));
+    right.resize(left.size());
+    a.read(first, left);
+    b.read(first, right);
+    sums.add(error_sums(left.data(), right.data(), left.size()));
+  }
+  return sums.nmse();
+}
+
+bool same_bytes(const Side& a, const Side& b) {
+  return a.type == b.type && !a.raw.empty() && a.raw.size() == b.raw.size() &&
+         std::equal(a.raw.begin(), a.raw.end(), b.raw.begin());
+}
+
+void compare_tensors(const Sides& a, const Sides& b, DiffReport& report) {
+  for (const auto& [name, left] : a) {
+    const auto other = b.find(name);
+    if (other == b.end()) {
+      report.differences.push_back({name, "only in the first", {}});
+      continue;
+    }
+    const Side& right = other->second;
+    ++report.tensors;
+    if (left.shape != right.shape) {
+      report.differences.push_back(
+          {name, fmt::format("shape {} | {}", shape_text(left.shape), shape_text(right.shape)), {}});
+    } else if (same_bytes(left, right)) {
+      ++report.same;
+    } else {
+      const double nmse = normalized_error(left, right);
+      if (nmse == 0 && left.type == right.type) {
+        ++report.same;
+        continue;
+      }
+      const std::string what = left.type == right.type
+                                   ? "values"
+                                   : fmt::format("type {} | {}", info(left.type).name,
+                                                 info(right.type).name);
+      report.differences.push_back({name, what, nmse});
+    }
+  }
+  for (const auto& [name, right] : b) {
+    if (!a.contains(name)) report.differences.push_back({name, "only in the second", {}});
+  }
+}
+
+void compare_metadata(const GgufMetadata& a, const GgufMetadata& b, DiffReport& report) {
+  const auto text = [](const GgufValue* value) {
+    return value == nullptr ? std::string("absent") : value_text(*value);
+  };
+  for (const auto& [key, value] : a.entries()) {
+    const GgufValue* other = b.find(key);
+    if (other == nullptr || *other != value) {
+      report.metadata.push_back(fmt::format("{}: {} | {}", key, value_text(value), text(other)));
+    }
+  }
+  for (const auto& [key, value] : b.entries()) {
+    if (a.find(key) == nullptr) {
+      report.metadata.push_back(fmt::format("{}: absent | {}", key, value_text(value)));
+    }
+  }
+}
+
+}  // namespace
+
+DiffReport diff(const std::filesystem::path& a, const std::filesystem::path& b) {
+  DiffReport report;
+  const auto left = open_checkpoint(a);
+  const auto right = open_checkpoint(b);
+  const bool same_kind = left->gguf_metadata().has_value() == right->gguf_metadata().has_value();
+  if (same_kind) {
+    const Weights left_weights(*left);
+    const Weights right_weights(*right);
+    compare_tensors(stored_tensors(left_weights), stored_tensors(right_weights), report);
+    if (left->gguf_metadata()) {
+      compare_metadata(*left->gguf_metadata(), *right->gguf_metadata(), report);
+    }
+    return report;
+  }
+  const SourceModel left_model(a, {});
+  const SourceModel right_model(b, {});
+  compare_tensors(model_tensors(left_model), model_tensors(right_model), report);
+  return report;
+}
+
+}  // namespace qwodel
