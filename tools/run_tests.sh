@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Runs the tests: every stage without arguments, or the stages named.
+#
+#   quick   gcc, warnings are errors, all tests on every kernel target of this machine
+#   format  clang-format from PyPI over all sources
+#   asan    clang, warnings are errors, all tests under AddressSanitizer and UBSan
+#   tsan    the tests of the pipeline's thread pool under ThreadSanitizer
+#   tidy    clang-tidy from PyPI over the library (not in the default run: it is slow)
+#   fuzz    every libFuzzer target for 60 seconds (not in the default run)
+#   oracle  golden files made anew by the reference implementations (not in the default run)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+
+python_tools() {  # a private environment, so that nothing is installed into the system's Python
+  [ -x build/tools/bin/clang-format ] && return
+  python3 -m venv build/tools
+  build/tools/bin/pip install -q clang-format==19.1.7 clang-tidy==19.1.0
+}
+
+stage_quick() {
+  cmake --preset ci
+  cmake --build --preset ci -j "$jobs"
+  ctest --test-dir build/ci --output-on-failure -j "$jobs"
+}
+
+stage_format() {
+  python_tools
+  git ls-files '*.cc' '*.h' | grep -v '^src/codecs/grids/' | xargs build/tools/bin/clang-format --dry-run -Werror
+}
+
+stage_asan() {
+  cmake --preset asan
+  cmake --build --preset asan -j "$jobs" --target qwodel_tests qwodel
+  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 build/asan/qwodel_tests --gtest_brief=1
+}
+
+stage_tsan() {
+  cmake --preset tsan
+  cmake --build --preset tsan -j "$jobs" --target qwodel_tests qwodel
+  # oneTBB is not built with ThreadSanitizer: its own synchronisation is hidden from it.
+  TSAN_OPTIONS="suppressions=$PWD/tests/tsan_suppressions.txt" build/tsan/qwodel_tests --gtest_brief=1 --gtest_filter='*Pool*:*Pipeline*'
+}
+
+stage_tidy() {
+  python_tools
+  cmake --preset clang
+  git ls-files 'src/*.cc' 'cli/*.cc' | xargs -P "$jobs" -n 4 build/tools/bin/clang-tidy -p build/clang --quiet
+}
+
+stage_fuzz() { tools/run_fuzzers.sh 60; }
+
+stage_oracle() { tools/oracle/run.sh; }
+
+tools/install_packages.sh
+if [ $# -gt 0 ]; then
+  for stage in "$@"; do "stage_$stage"; done
+else
+  stage_format
+  stage_asan
+  stage_quick
+fi
