@@ -19,11 +19,18 @@ enum class VocabularyKind : std::uint8_t {
   unigram,              // tokenizer.json Unigram or tokenizer.model -> "t5"
 };
 
+// What an added token of a SentencePiece vocabulary is.
+enum class AddedTokenRule : std::uint8_t {
+  by_look,      // control if a file says special, or if its text looks so ("<|end|>", "<pad>")
+  as_declared,  // control if a file says special; tokenizer.json's added tokens count too (Phi-3)
+};
+
 struct VocabularyRequest {
   std::filesystem::path directory;
   std::vector<VocabularyKind> kinds;
   std::uint64_t vocab_size = 0;  // rows of the embedding by config.json; gaps become [PADi]
   std::string pre;               // overrides tokenizer.ggml.pre when not empty
+  AddedTokenRule added_tokens = AddedTokenRule::by_look;
 };
 
 // Adds the keys to `metadata` in the order convert_hf_to_gguf.py writes them. Returns the kind found.

@@ -1,0 +1,106 @@
+#include "tokenizer/regex.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <fmt/format.h>
+#include <pcre2.h>
+
+#include <algorithm>
+#include <array>
+
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+// Steps of the matcher for one search. The patterns of real tokenizers stay below a few times the
+// length of a word.
+constexpr std::uint32_t kMatchLimit = 2'000'000;
+constexpr std::uint32_t kHeapLimitKiB = 64 * 1024;
+
+template <class T, void (*free_function)(T*)>
+struct Free {
+  void operator()(T* object) const { free_function(object); }
+};
+using MatchData = std::unique_ptr<pcre2_match_data, Free<pcre2_match_data, pcre2_match_data_free>>;
+using MatchContext =
+    std::unique_ptr<pcre2_match_context, Free<pcre2_match_context, pcre2_match_context_free>>;
+
+std::string message_of(int error) {
+  std::array<PCRE2_UCHAR, 256> text{};
+  pcre2_get_error_message(error, text.data(), text.size());
+  return reinterpret_cast<const char*>(text.data());
+}
+
+}  // namespace
+
+struct Regex::Code {
+  std::unique_ptr<pcre2_code, Free<pcre2_code, pcre2_code_free>> compiled;
+};
+
+Regex::Regex(std::string pattern, std::string source)
+    : code_(std::make_unique<Code>()), pattern_(std::move(pattern)), source_(std::move(source)) {
+  int error = 0;
+  PCRE2_SIZE at = 0;
+  code_->compiled.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern_.data()),
+                                      pattern_.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr));
+  if (!code_->compiled) {
+    throw ValidationError({.where = source_,
+                           .found = fmt::format("the expression {} ({} at byte {})",
+                                                pattern_.substr(0, 200), message_of(error), at),
+                           .expected = "a regular expression",
+                           .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
+  }
+  // Without a just-in-time compiler the interpreter runs: slower, the same matches.
+  pcre2_jit_compile(code_->compiled.get(), PCRE2_JIT_COMPLETE);
+}
+
+Regex::~Regex() = default;
+Regex::Regex(Regex&&) noexcept = default;
+Regex& Regex::operator=(Regex&&) noexcept = default;
+
+std::vector<TextRange> Regex::find_all(std::string_view text) const {
+  const MatchData data(pcre2_match_data_create_from_pattern(code_->compiled.get(), nullptr));
+  const MatchContext context(pcre2_match_context_create(nullptr));
+  if (!data || !context) throw std::bad_alloc();
+  pcre2_set_match_limit(context.get(), kMatchLimit);
+  pcre2_set_heap_limit(context.get(), kHeapLimitKiB);
+
+  std::vector<TextRange> matches;
+  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  std::uint32_t options = 0;
+  for (std::size_t at = 0; at <= text.size();) {
+    const int count = pcre2_match(code_->compiled.get(), subject, text.size(), at, options,
+                                  data.get(), context.get());
+    if (count == PCRE2_ERROR_NOMATCH) break;
+    if (count < 0) {
+      throw ValidationError({.where = source_,
+                             .found = fmt::format("the expression {} ({})",
+                                                  pattern_.substr(0, 200), message_of(count)),
+                             .expected = "one that matches within its limits",
+                             .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
+    }
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
+    options = PCRE2_NO_UTF_CHECK;
+    const std::size_t least = matches.empty() ? 0 : matches.back().end;
+    const TextRange match = {std::max(found[0], least), std::max(found[1], least)};
+    if (match.begin <= match.end) matches.push_back(match);
+    at = std::max(at, match.end);
+    if (match.end > match.begin) continue;
+    // An empty match: go on behind the next code point. (\K may even put the end before `at`.)
+    ++at;
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  }
+  return matches;
+}
+
+std::string quote_regex(std::string_view text) {
+  std::string pattern;
+  for (const char c : text) {
+    const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!word && static_cast<unsigned char>(c) < 0x80) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+}  // namespace qwodel
