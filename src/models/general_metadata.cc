@@ -12,6 +12,7 @@
 #include "models/model_card.h"
 #include "models/model_id.h"
 #include "qwodel/error.h"
+#include "tokenizer/utf8.h"
 
 namespace qwodel {
 namespace {

@@ -10,7 +10,6 @@
 namespace qwodel {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -355,14 +354,5 @@ std::string_view strip(std::string_view text) {
   return text.substr(begin, end - begin);
 }
 
-std::string to_valid_utf8(std::string_view text) {
-  std::string valid;
-  for (std::size_t at = 0; at < text.size();) {
-    const CodePoint c = first_code_point(text.substr(at));
-    valid += c.value < 0 ? kReplacement : text.substr(at, c.length);
-    at += c.length;
-  }
-  return valid;
-}
 
 }  // namespace qwodel

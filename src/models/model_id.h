@@ -32,7 +32,4 @@ std::string to_title(std::string_view id);
 // Without white space (Unicode's) at both ends.
 std::string_view strip(std::string_view text);
 
-// Bytes that are not UTF-8 become U+FFFD.
-std::string to_valid_utf8(std::string_view text);
-
 }  // namespace qwodel
