@@ -1,5 +1,5 @@
-#include "models/cohere.h"
-
+// Command-R and Aya 23.
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 

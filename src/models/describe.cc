@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,22 +20,37 @@ namespace {
 
 constexpr std::uint64_t kQuantizationVersion = 2;  // GGML_QNT_VERSION
 
-// The classes a checkpoint may be treated as are compared with it, so the user learns what is
-// missing from the nearest one.
+// The first tensor that a class has no rule for. A config.json that its hooks cannot read says
+// nothing about the class.
+std::optional<std::string> unknown_to(const ModelClass& row, const LoadedConfig& config,
+                                      std::span<const SourceTensor> tensors,
+                                      const ModelOptions& options,
+                                      const std::filesystem::path& directory) {
+  try {
+    return first_unknown_tensor({row, config, options, directory, tensors, 0});
+  } catch (const ValidationError&) {
+    return std::nullopt;
+  }
+}
+
 [[noreturn]] void throw_unknown_class(const std::string& name, const LoadedConfig& config,
                                       std::span<const SourceTensor> tensors,
                                       const ModelOptions& options,
                                       const std::filesystem::path& directory) {
   const std::string nearest(nearest_model_class(name));
-  const ModelContext model{*find_model_class(nearest), config, options, directory, tensors, 0};
-  const auto unknown = first_unknown_tensor(model);
+  const ModelClass& row = *find_model_class(nearest);
+  const auto unknown = unknown_to(row, config, tensors, options, directory);
   std::string expected = "a known class; the nearest is " + nearest;
   if (unknown) expected += fmt::format(", which has no rule for tensor {}", *unknown);
-  throw FormatNotSupportedError(
-      {.where = "config.json, architectures",
-       .found = "class " + name,
-       .expected = expected,
-       .remedy = "if it is a Llama in all but name, pass --arch-as llama"});
+  const ModelClass& llama = *find_architecture("llama");
+  std::string remedy;
+  if (!unknown_to(llama, config, tensors, options, directory)) {
+    remedy = "every tensor has a Llama's name: if it computes like one, pass --arch-as llama";
+  }
+  throw FormatNotSupportedError({.where = "config.json, architectures",
+                                 .found = "class " + name,
+                                 .expected = std::move(expected),
+                                 .remedy = std::move(remedy)});
 }
 
 // Of the nested text configuration, or of the class that nests it when it does not say.

@@ -1,7 +1,7 @@
-#include "models/gemma.h"
-
+// Gemma 1, 2 and the text part of Gemma 3.
 #include <algorithm>
 
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 #include "qwodel/error.h"

@@ -1,5 +1,5 @@
-#include "models/gpt2.h"
-
+// GPT-2 and StarCoder 2.
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 

@@ -1,7 +1,7 @@
-#include "models/granite.h"
-
+// Granite, dense and mixture of experts: Llama with multipliers.
 #include <string>
 
+#include "models/families.h"
 #include "models/llama.h"
 #include "models/metadata.h"
 #include "models/rope.h"

@@ -1,5 +1,5 @@
-#include "models/olmo.h"
-
+// OLMo and OLMo 2.
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 

@@ -1,9 +1,9 @@
-#include "models/phi.h"
-
+// Phi-2, Phi-3 and Phi-4.
 #include <fmt/format.h>
 
 #include <cmath>
 
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/rope.h"
 #include "models/transforms.h"

@@ -1,5 +1,5 @@
-#include "models/qwen.h"
-
+// Qwen 2, 2.5 and 3, dense and mixture of experts.
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 

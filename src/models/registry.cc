@@ -5,16 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "models/cohere.h"
 #include "models/families.h"
-#include "models/gemma.h"
-#include "models/gpt2.h"
-#include "models/granite.h"
 #include "models/llama.h"
-#include "models/olmo.h"
-#include "models/phi.h"
-#include "models/qwen.h"
-#include "models/stablelm.h"
 
 namespace qwodel {
 namespace {

@@ -1,7 +1,7 @@
-#include "models/stablelm.h"
-
+// StableLM 1, 2 and Zephyr.
 #include <fmt/format.h>
 
+#include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"
 #include "qwodel/error.h"

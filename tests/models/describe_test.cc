@@ -209,6 +209,10 @@ TEST(DescribeModel, AnUnknownClassNamesItsNeighbourAndWhatItLacks) {
   for (const char* part : {"LlamoForCausalLM", "LlamaForCausalLM", "self_attn.sinks"}) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   }
+  EXPECT_EQ(message.find("--arch-as"), std::string::npos) << message;
+  tensors.pop_back();
+  EXPECT_NE(failure<FormatNotSupportedError>(config, tensors).find("--arch-as llama"),
+            std::string::npos);
 }
 
 TEST(DescribeModel, ArchAsAcceptsAnUnknownClass) {
