@@ -37,6 +37,16 @@ add_source_seeds() {
   done
 }
 
+# Every model of the goldens: its config.json, a zero byte, the list of its tensors.
+add_config_seeds() {
+  mkdir -p "$corpora/config"
+  local folder
+  for folder in "$golden"/models/*/; do
+    { cat "$folder/config.json"; printf '\0'; cat "$folder/golden.json"; } \
+      > "$corpora/config/$(basename "$folder")"
+  done
+}
+
 # The pickles inside the torch files, which are stored uncompressed.
 add_pickle_seeds() {
   mkdir -p "$corpora/pickle"
@@ -50,7 +60,7 @@ add_seeds safetensors "$golden"/sources/*/*.safetensors
 add_seeds gguf "$golden"/sources/*/*.gguf
 add_seeds torch "$golden"/sources/*/*.bin
 add_seeds json "$golden"/sources/*/*.json "$golden"/*.json
-add_seeds config "$golden"/*/*/config.json models/*/config.json
+add_config_seeds
 add_seeds tokenizer "$golden"/*/*/tokenizer.json models/*/tokenizer.json
 add_source_seeds
 add_pickle_seeds
@@ -64,7 +74,7 @@ for name in "${names[@]}"; do
   mkdir -p "$corpora/$name" "build/fuzz/findings"
   echo "== $name: $seconds s"
   "build/fuzz/${name}_fuzzer" "$corpora/$name" -max_total_time="$seconds" -max_len=65536 \
-    -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+    -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -print_funcs=0 \
     -artifact_prefix="build/fuzz/findings/$name-"
 done
 echo "no findings in ${#names[@]} targets"

@@ -59,10 +59,15 @@ class PackedTensor final : public GroupedTensor {
 
  protected:
   void unpack(const Tile& tile, std::uint8_t* codes) const override {
-    for (std::size_t row = 0; row < tile.rows; ++row) {
+    const bool straddle = parts_.dense && 32 % parts_.bits != 0;
+    for (std::size_t row = 0; row < tile.rows; ++row, codes += tile.cols) {
       const std::size_t words = (tile.row + row) * parts_.packed->shape[1];
+      if (!straddle) {
+        unpack_row(words, tile.col, {codes, tile.cols});
+        continue;
+      }
       for (std::size_t i = 0; i < tile.cols; ++i) {
-        *codes++ = static_cast<std::uint8_t>(
+        codes[i] = static_cast<std::uint8_t>(
             load_code(parts_.packed->bytes, words, 1, bit_of(tile.col + i), parts_.bits));
       }
     }
@@ -87,6 +92,21 @@ class PackedTensor final : public GroupedTensor {
   }
 
  private:
+  // Codes from column `col` of the row whose words begin at `words`; none straddles two words.
+  void unpack_row(std::size_t words, std::size_t col, std::span<std::uint8_t> codes) const {
+    const std::size_t per_word = 32 / parts_.bits;
+    const std::uint32_t mask = (1u << parts_.bits) - 1;
+    for (std::size_t i = 0; i < codes.size();) {
+      const std::size_t skipped = (col + i) % per_word;
+      const std::size_t end = std::min(codes.size(), i + per_word - skipped);
+      std::uint32_t word =
+          load_word(parts_.packed->bytes, words + (col + i) / per_word) >> (skipped * parts_.bits);
+      for (; i < end; ++i, word >>= parts_.bits) {
+        codes[i] = static_cast<std::uint8_t>(word & mask);
+      }
+    }
+  }
+
   std::size_t bit_of(std::size_t position) const {
     if (parts_.dense) return position * parts_.bits;
     const std::size_t per_word = 32 / parts_.bits;

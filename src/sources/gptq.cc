@@ -90,7 +90,7 @@ class GptqTensor final : public GroupedTensor {
         std::uint8_t* out = codes + row * tile.cols + i;
         for (std::size_t j = 0; j < part; ++j) {
           out[j] = static_cast<std::uint8_t>(word & mask);
-          word = static_cast<std::uint32_t>(static_cast<std::uint64_t>(word) >> parts_.bits);
+          word >>= parts_.bits;
         }
       }
       i += part;
@@ -112,7 +112,7 @@ class GptqTensor final : public GroupedTensor {
 // own.
 unsigned bits_of(const TensorInfo& qzeros, std::uint64_t out) {
   for (const unsigned bits : {2u, 3u, 4u, 8u}) {
-    if ((out * bits + 31) / 32 == qzeros.shape[1]) return bits;
+    if (out * bits == qzeros.shape[1] * 32) return bits;
   }
   fail_shape(qzeros, fmt::format("zero points of 2, 3, 4 or 8 bits for {} rows", out));
 }
@@ -164,7 +164,7 @@ void collect_gptq(const Json& quantization, Parts& parts) {
     const std::uint64_t out = found.qweight->shape[1];
     found.bits = bits_of(*found.qzeros, out);
     const std::uint64_t words = found.qweight->shape[0];
-    if (words * 32 % found.bits != 0 || out * found.bits % 32 != 0) {
+    if (words * 32 % found.bits != 0) {
       fail_shape(*found.qweight, fmt::format("whole words of {}-bit codes", found.bits));
     }
     const std::uint64_t in = words * 32 / found.bits;
