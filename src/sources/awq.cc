@@ -44,14 +44,11 @@ class AwqTensor final : public GroupedTensor {
 
  protected:
   void unpack(const Tile& tile, std::uint8_t* codes) const override {
-    for (std::size_t i = 0; i < tile.cols; ++i) {
-      const std::size_t words = (tile.col + i) * (out_ / kPerWord);
-      std::uint8_t* out = codes + i;
-      for (std::size_t row = tile.row; row < tile.row + tile.rows;) {
-        const std::uint32_t word = load_word(parts_.qweight->bytes, words + row / kPerWord);
-        const std::size_t end = std::min(tile.row + tile.rows, (row / kPerWord + 1) * kPerWord);
-        for (; row < end; ++row, out += tile.cols) *out = code(word, row);
-      }
+    const std::size_t last = tile.row + tile.rows;
+    for (std::size_t row = tile.row; row < last;) {
+      const std::size_t end = std::min(last, (row / kPerWord + 1) * kPerWord);
+      unpack_rows(tile, row, end, codes + (row - tile.row) * tile.cols);
+      row = end;
     }
   }
 
@@ -72,6 +69,16 @@ class AwqTensor final : public GroupedTensor {
   }
 
  private:
+  // Rows [row, end) that share words: one word a column, one stream of codes a row.
+  void unpack_rows(const Tile& tile, std::size_t row, std::size_t end, std::uint8_t* codes) const {
+    const std::size_t stride = out_ / kPerWord;
+    for (std::size_t i = 0; i < tile.cols; ++i) {
+      const std::uint32_t word =
+          load_word(parts_.qweight->bytes, (tile.col + i) * stride + row / kPerWord);
+      for (std::size_t k = row; k < end; ++k) codes[(k - row) * tile.cols + i] = code(word, k);
+    }
+  }
+
   static std::uint8_t code(std::uint32_t word, std::size_t row) {
     return static_cast<std::uint8_t>(word >> kShifts[row % kPerWord] & 0xFu);
   }
