@@ -60,19 +60,19 @@ std::unique_ptr<BlockGrid> make_affine_grid(const AffineLayout& layout) {
 
 void pack_six_bit_scales(const AffineBlock& block, std::uint8_t* out) {
   for (std::size_t j = 0; j < 4; ++j) {
-    const unsigned scale = block.scales[j + 4];
-    const unsigned minimum = block.mins[j + 4];
+    const int scale = block.scales[j + 4];
+    const int minimum = block.mins[j + 4];
     out[j] = static_cast<std::uint8_t>(block.scales[j] | scale >> 4 << 6);
     out[4 + j] = static_cast<std::uint8_t>(block.mins[j] | minimum >> 4 << 6);
-    out[8 + j] = static_cast<std::uint8_t>((scale & 15u) | (minimum & 15u) << 4);
+    out[8 + j] = static_cast<std::uint8_t>((scale & 15) | (minimum & 15) << 4);
   }
 }
 
 void unpack_six_bit_scales(const std::uint8_t* in, std::uint8_t* scales, std::uint8_t* mins) {
   for (std::size_t j = 0; j < 4; ++j) {
-    scales[j] = in[j] & 63u;
-    mins[j] = in[4 + j] & 63u;
-    scales[j + 4] = static_cast<std::uint8_t>((in[8 + j] & 15u) | in[j] >> 6 << 4);
+    scales[j] = in[j] & 63;
+    mins[j] = in[4 + j] & 63;
+    scales[j + 4] = static_cast<std::uint8_t>((in[8 + j] & 15) | in[j] >> 6 << 4);
     mins[j + 4] = static_cast<std::uint8_t>(in[8 + j] >> 4 | in[4 + j] >> 6 << 4);
   }
 }
