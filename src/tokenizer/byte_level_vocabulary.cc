@@ -43,13 +43,15 @@ PreTraits traits_of(const TokenizerFiles& files, const std::vector<AddedToken>& 
   PreTraits traits;
   traits.ignore_merges = tokenizer.ignore_merges;
   traits.adds_begin = adds_begin(tokenizer.post_processor);
-  traits.adds_separator =
-      has_step(tokenizer.post_processor, "processors", "RobertaProcessing");
+  traits.adds_separator = has_step(tokenizer.post_processor, "processors", "RobertaProcessing");
   traits.composes = has_step(tokenizer.normalizer, "normalizers", "NFC");
   traits.space_tokens = std::any_of(added.begin(), added.end(),
                                     [](const auto& token) { return is_spaces(token.text); });
   const Json* clean = find_member(files.tokenizer_config, "clean_up_tokenization_spaces");
-  traits.cleans_spaces = clean != nullptr && clean->is_boolean() && clean->get<bool>();
+  if (clean != nullptr && clean->is_boolean()) {
+    traits.cleans_spaces = clean->get<bool>();
+    traits.keeps_spaces = !traits.cleans_spaces;
+  }
   return traits;
 }
 

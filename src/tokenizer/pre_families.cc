@@ -18,9 +18,9 @@ namespace {
 #define QWODEL_TAIL R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"
 #define QWODEL_UPPER R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])"
 #define QWODEL_LOWER R"([\p{Ll}\p{Lm}\p{Lo}\p{M}])"
-#define QWODEL_CASED_WORD(suffix)                                                                 \
-  R"([^\r\n\p{L}\p{N}]?)" QWODEL_UPPER "*" QWODEL_LOWER "+" suffix R"(|[^\r\n\p{L}\p{N}]?)"       \
-      QWODEL_UPPER "+" QWODEL_LOWER "*" suffix
+#define QWODEL_CASED_WORD(suffix)                                  \
+  R"([^\r\n\p{L}\p{N}]?)" QWODEL_UPPER "*" QWODEL_LOWER "+" suffix \
+  R"(|[^\r\n\p{L}\p{N}]?)" QWODEL_UPPER "+" QWODEL_LOWER "*" suffix
 #define QWODEL_CASED_TAIL R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)" QWODEL_TAIL
 #define QWODEL_SYMBOLS R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~])"
 #define QWODEL_MARKED_WORD \
@@ -28,41 +28,62 @@ namespace {
 
 constexpr std::string_view kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 = QWODEL_CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)" QWODEL_TAIL;
-constexpr std::string_view kDigit = R"(\p{N})", kDigits = R"(\p{N}+)", kThreeDigits = R"(\p{N}{1,3})";
-constexpr std::string_view kHanKana = "[一-龥぀-ゟ゠-ヿ]+";
+constexpr std::string_view kQwen2 =
+    QWODEL_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)" QWODEL_TAIL;
+constexpr std::string_view kDigit = R"(\p{N})", kDigits = R"(\p{N}+)",
+                           kThreeDigits = R"(\p{N}{1,3})";
+constexpr std::string_view kHanKana = R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)";
 constexpr std::string_view kLines = "[\r\n]";
-constexpr std::string_view kBloom = " ?[^(\\s|.,!?…。，、।۔،)]+";
+constexpr std::string_view kBloom =
+    R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+)";
 
 constexpr std::string_view kGpt2Steps[] = {kGpt2};
 constexpr std::string_view kStarcoderSteps[] = {kDigit, kGpt2};
-constexpr std::string_view kLlama3Steps[] = {QWODEL_CONTRACTIONS
+constexpr std::string_view kLlama3Steps[] = {
+    QWODEL_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)" QWODEL_TAIL};
 constexpr std::string_view kQwen2Steps[] = {kQwen2};
-constexpr std::string_view kQwen35Steps[] = {QWODEL_CONTRACTIONS
+constexpr std::string_view kQwen35Steps[] = {
+    QWODEL_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*)" QWODEL_TAIL};
-constexpr std::string_view kFalconSteps[] = {
-    R"([\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E]+)", kGpt2, kDigits, "[0-9][0-9][0-9]"};
+constexpr std::string_view kFalconSteps[] = {R"([\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E]+)",
+                                             kGpt2, kDigits, "[0-9][0-9][0-9]"};
 // The letters of deepseek-llm: those of the cased scripts.
+constexpr std::string_view kCjk = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 constexpr std::string_view kDeepseekLlmSteps[] = {
     kLines,
-    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛ"
-    "ὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-"
-    "Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
-    "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
-    "\\s+$",
-    "[一-龥ࠀ-一가-퟿]+",
+    R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293})"
+    R"(\x{295}-\x{2AF}\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386}\x{388}-\x{38A})"
+    R"(\x{38C}\x{38E}-\x{3A1}\x{3A3}-\x{3F5}\x{3F7}-\x{481}\x{48A}-\x{52F}\x{531}-\x{556})"
+    R"(\x{10A0}-\x{10C5}\x{13A0}-\x{13F5}\x{13F8}-\x{13FD}\x{1C90}-\x{1CBA}\x{1CBD}-\x{1CBF})"
+    R"(\x{1D00}-\x{1D2B}\x{1D6B}-\x{1D77}\x{1D79}-\x{1D9A}\x{1E00}-\x{1F15}\x{1F18}-\x{1F1D})"
+    R"(\x{1F20}-\x{1F45}\x{1F48}-\x{1F4D}\x{1F50}-\x{1F57}\x{1F59}\x{1F5B}\x{1F5D})"
+    R"(\x{1F5F}-\x{1F7D}\x{1F80}-\x{1FB4}\x{1FB6}-\x{1FBC}\x{1FBE}\x{1FC2}-\x{1FC4})"
+    R"(\x{1FC6}-\x{1FCC}\x{1FD0}-\x{1FD3}\x{1FD6}-\x{1FDB}\x{1FE0}-\x{1FEC}\x{1FF2}-\x{1FF4})"
+    R"(\x{1FF6}-\x{1FFC}\x{2102}\x{2107}\x{210A}-\x{2113}\x{2115}\x{2119}-\x{211D}\x{2124})"
+    R"(\x{2126}\x{2128}\x{212A}-\x{212D}\x{212F}-\x{2134}\x{2139}\x{213C}-\x{213F})"
+    R"(\x{2145}-\x{2149}\x{214E}\x{2183}\x{2184}\x{2C00}-\x{2C7B}\x{2C7E}-\x{2CE4})"
+    R"(\x{2CEB}-\x{2CEE}\x{2CF2}\x{2CF3}\x{A640}-\x{A66D}\x{A680}-\x{A69B}\x{A722}-\x{A76F})"
+    R"(\x{A771}-\x{A787}\x{A78B}-\x{A78E}\x{AB70}-\x{ABBF}\x{FB00}-\x{FB06}\x{FB13}-\x{FB17})"
+    R"(\x{FF21}-\x{FF3A}\x{FF41}-\x{FF5A}\x{10400}-\x{1044F}\x{104B0}-\x{104D3})"
+    R"(\x{104D8}-\x{104FB}\x{10C80}-\x{10CB2}\x{10CC0}-\x{10CF2}\x{118A0}-\x{118DF})"
+    R"(\x{1E900}-\x{1E943}]+)",
+    R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)",
+    R"(\s+$)",
+    kCjk,
     kDigits,
 };
-constexpr std::string_view kDeepseekCoderSteps[] = {kLines, R"(\s?\p{L}+)", R"(\s?\p{P}+)",
-                                                    "[一-龥ࠀ-一가-퟿]+", kDigit};
-constexpr std::string_view kDeepseekV3Steps[] = {
-    kThreeDigits, kHanKana, QWODEL_MARKED_WORD R"([\r\n]*)" QWODEL_TAIL};
-constexpr std::string_view kSparkSteps[] = {
-    kThreeDigits, kHanKana, QWODEL_MARKED_WORD R"(|[\r\n]|\s+(?!\S)|\s+)", kDigit};
+constexpr std::string_view kDeepseekCoderSteps[] = {kLines, R"(\s?\p{L}+)", R"(\s?\p{P}+)", kCjk,
+                                                    kDigit};
+constexpr std::string_view kDeepseekV3Steps[] = {kThreeDigits, kHanKana,
+                                                 QWODEL_MARKED_WORD R"([\r\n]*)" QWODEL_TAIL};
+constexpr std::string_view kSparkSteps[] = {kThreeDigits, kHanKana,
+                                            QWODEL_MARKED_WORD R"(|[\r\n]|\s+(?!\S)|\s+)", kDigit};
 constexpr std::string_view kYoutuSteps[] = {
-    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+    R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+)"
+    R"(|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}\x{3001}-\x{303F})"
+    R"(\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+)"
+    R"(|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
     QWODEL_CASED_WORD(QWODEL_CONTRACTIONS "?") R"(|\p{N})" QWODEL_CASED_TAIL};
 constexpr std::string_view kTekkenSteps[] = {QWODEL_CASED_WORD("") R"(|\p{N})" QWODEL_CASED_TAIL};
 constexpr std::string_view kGpt4o =
@@ -71,25 +92,31 @@ constexpr std::string_view kGpt4oSteps[] = {kGpt4o};
 constexpr std::string_view kTinyAyaSteps[] = {R"(\d{1,3}(?=(?:\d{3})*\b))", kGpt4o};
 constexpr std::string_view kBloomSteps[] = {kBloom};
 constexpr std::string_view kVikingSteps[] = {kBloom, kDigit};
-constexpr std::string_view kChameleonSteps[] = {
-    "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\t\n]|    |  )", kDigit,
-    R"([\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E])", kGpt2};
-constexpr std::string_view kJais2Steps[] = {QWODEL_CONTRACTIONS
+constexpr std::string_view kChameleonSteps[] = {"<sentinel:[0-9]+>",
+                                                "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                                                "([\t\n]|    |  )",
+                                                kDigit,
+                                                R"([\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B-\x7E])",
+                                                kGpt2};
+constexpr std::string_view kJais2Steps[] = {
+    QWODEL_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)"
     R"(|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S))"
     R"(|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"};
 constexpr std::string_view kBailingSteps[] = {
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*)"
     R"(|\s*[\r\n]|\s+(?!\S)|\s+)"};
-constexpr std::string_view kSeedCoderSteps[] = {QWODEL_CONTRACTIONS
-    R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+)" QWODEL_TAIL};
+constexpr std::string_view kSeedCoderSteps[] = {
+    QWODEL_CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+)" QWODEL_TAIL};
 constexpr std::string_view kUfakzekaSteps[] = {
     R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)" QWODEL_TAIL};
 constexpr std::string_view kLagunaSteps[] = {R"([^\n]+|[\n]+)", kQwen2};
-constexpr std::string_view kExaoneMoeSteps[] = {QWODEL_CONTRACTIONS
+constexpr std::string_view kExaoneMoeSteps[] = {
+    QWODEL_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?)"
     R"(|\s*[\r\n]|\s+(?!\S)|\s+)"};
-constexpr std::string_view kMinicpm5Steps[] = {kThreeDigits, QWODEL_CONTRACTIONS
+constexpr std::string_view kMinicpm5Steps[] = {
+    kThreeDigits, QWODEL_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*)" QWODEL_TAIL};
 constexpr std::string_view kSuperbpeSteps[] = {kDigits, R"((?=(\d{3})+(?!\d)))"};
 
@@ -107,7 +134,7 @@ constexpr PreName kGpt2Names[] = {{"roberta-bpe", &PreTraits::adds_separator},
                                   {"phi-2", &PreTraits::space_tokens},
                                   {"gpt-2"}};
 constexpr PreName kStarcoderNames[] = {
-    {"command-r", &PreTraits::composes}, {"starcoder", &PreTraits::cleans_spaces}, {"smollm"}};
+    {"command-r", &PreTraits::composes}, {"smollm", &PreTraits::keeps_spaces}, {"starcoder"}};
 constexpr PreName kLlama3Names[] = {{"llama-bpe", &PreTraits::ignore_merges}, {"dbrx"}};
 constexpr PreName kQwen2Names[] = {{"deepseek-r1-qwen", &PreTraits::adds_begin},
                                    {"stablelm2", &PreTraits::cleans_spaces},
@@ -168,21 +195,67 @@ constexpr PreFamily kFamilies[] = {
 // Loaded by llama.cpp, but given by no rule: another spelling of a family above, or a way to split
 // that no pre_tokenizer of a tokenizer.json expresses.
 constexpr std::string_view kOtherNames[] = {
-    "default",         "llama3",      "llama-v3",     "falcon3",    "falcon-h1",  "pixtral",
-    "midm-2.0",        "lfm2",        "jina-v5-nano", "mpt",        "jina-es",    "jina-de",
-    "gigachat",        "jina-v2-es",  "jina-v2-de",   "a.x-4.0",    "mellum",     "modern-bert",
-    "gemma4",          "sarvam-moe",  "jina-v1-en",   "jina-v2-code", "whitespace", "refact",
-    "kormo",           "f2llmv2",     "smaug-bpe",    "poro-chat",  "chatglm-bpe", "glm4",
-    "glm5",            "jais",        "codeshell",    "gpt3-finnish", "exaone",   "exaone4",
-    "minerva-7b",      "megrez",      "kanana2",      "talkie",     "cohere2moe", "trillion",
-    "granite-docling", "bailingmoe2", "llada-moe",    "hunyuan",    "hunyuan-dense", "hy_v4",
-    "joyai-llm",       "kimi-k2",     "grok-2",       "afmoe",      "minimax-m2", "solar-open",
-    "mellum2",         "granite-embed-multi-311m",
+    "default",
+    "llama3",
+    "llama-v3",
+    "falcon3",
+    "falcon-h1",
+    "pixtral",
+    "midm-2.0",
+    "lfm2",
+    "jina-v5-nano",
+    "mpt",
+    "jina-es",
+    "jina-de",
+    "gigachat",
+    "jina-v2-es",
+    "jina-v2-de",
+    "a.x-4.0",
+    "mellum",
+    "modern-bert",
+    "gemma4",
+    "sarvam-moe",
+    "jina-v1-en",
+    "jina-v2-code",
+    "whitespace",
+    "refact",
+    "kormo",
+    "f2llmv2",
+    "smaug-bpe",
+    "poro-chat",
+    "chatglm-bpe",
+    "glm4",
+    "glm5",
+    "jais",
+    "codeshell",
+    "gpt3-finnish",
+    "exaone",
+    "exaone4",
+    "minerva-7b",
+    "megrez",
+    "kanana2",
+    "talkie",
+    "cohere2moe",
+    "trillion",
+    "granite-docling",
+    "bailingmoe2",
+    "llada-moe",
+    "hunyuan",
+    "hunyuan-dense",
+    "hy_v4",
+    "joyai-llm",
+    "kimi-k2",
+    "grok-2",
+    "afmoe",
+    "minimax-m2",
+    "solar-open",
+    "mellum2",
+    "granite-embed-multi-311m",
 };
 
-constexpr std::string_view kAddBeginNames[] = {
-    "llama-bpe", "llama3",  "llama-v3",     "falcon3", "falcon-h1", "pixtral",
-    "midm-2.0",  "lfm2",    "jina-v5-nano", "tekken",  "chameleon"};
+constexpr std::string_view kAddBeginNames[] = {"llama-bpe",    "llama3",  "llama-v3", "falcon3",
+                                               "falcon-h1",    "pixtral", "midm-2.0", "lfm2",
+                                               "jina-v5-nano", "tekken",  "chameleon"};
 
 using Words = std::vector<std::string>;
 
@@ -296,12 +369,16 @@ bool adds_begin_by_default(std::string_view name) {
 }
 
 std::string_view probe_text() {
-  return "Hello world, it's WE'LL he'd don'T I'M you're they'VE o'clock l'été Ankara'nın; "
+  return "Hello world, it's WE'LL he'd don'T I'M you're they'VE o'clock l'été Ankara'nın Paris'te "
+         "o'reilly; "
          "camelCase HTTPServer mixedUPPER iPhone ÉCOLEété Straße ǅungla 1 22 333 4444 55555 666666 "
          "7777777 3.14 1,000,000 x2y34z567 ٣٤٥٦ ½² Ⅷ a1 $100 +5 -3 =x <b> ^2 ~z `q` |p| "
-         "foo_bar __init__ (paren) [brack] {brace} \"quoted\" #tag @user a/b//c.txt http://x.y/z\n/x "
-         "?!?! ... …。，、। ---- ====\n====\r\n\r\n  indented\n\n\n\ttab\t\ttabs   three    four"
-         "     five \n  \n x \u00a0nbsp\u3000wide 我想在apple工作1314天 東京タワー ひらがな，混ぜる。"
+         "foo_bar __init__ (paren) [brack] {brace} \"quoted\" #tag @user a/b//c.txt "
+         "http://x.y/z\n/x "
+         "two  12 ?!?! ... …。，、। ---- ====\n====\r\n\r\n  indented\n\n\n\ttab\t\ttabs   three   "
+         " four"
+         "     five \n  \n x \u00a0nbsp\u3000wide 我想在apple工作1314天 東京タワー "
+         "ひらがな，混ぜる。"
          "한국어 문장입니다 ㄱㄴ ㄅㄆ “curly” ‘q’ — dash Привет мир नमस्ते दुनिया é̂ a\u0301b "
          "ภาษาไทย สวัสดี မြန်မာ עברית العربية، نص۔ 🚀🦙 👩\u200d💻 \u200b 10km² IMGIMGABZ a b c "
          "don't.\nNext!\n!\n ?\n/ end/\n/\n <sentinel:7> last  \t ";

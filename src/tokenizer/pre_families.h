@@ -19,16 +19,17 @@ namespace qwodel {
 // What tells names of one family apart.
 struct PreTraits {
   bool ignore_merges = false;
-  bool adds_begin = false;       // a begin token is put in front of a text
-  bool adds_separator = false;   // RoBERTa's <s> A </s></s> B </s>
-  bool composes = false;         // normalizer NFC
-  bool space_tokens = false;     // runs of spaces are added tokens
-  bool cleans_spaces = false;    // clean_up_tokenization_spaces is true
+  bool adds_begin = false;      // a begin token is put in front of a text
+  bool adds_separator = false;  // RoBERTa's <s> A </s></s> B </s>
+  bool composes = false;        // normalizer NFC
+  bool space_tokens = false;    // runs of spaces are added tokens
+  bool cleans_spaces = false;   // clean_up_tokenization_spaces is true
+  bool keeps_spaces = false;    // it is false, not absent
 };
 
 struct PreName {
   std::string_view name;
-  bool PreTraits::*needs = nullptr;  // the trait that a tokenizer must have to get this name
+  bool PreTraits::* needs = nullptr;  // the trait that a tokenizer must have to get this name
 };
 
 struct PreFamily {

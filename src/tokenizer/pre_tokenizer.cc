@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "qwodel/error.h"
@@ -167,31 +168,39 @@ void apply(const MetaspaceStep& step, Words& words) {
 
 }  // namespace
 
-std::string to_pcre(std::string_view oniguruma) {
+std::optional<std::string> to_pcre(std::string_view oniguruma) {
   std::string result;
   int depth = 0;
   for (std::size_t i = 0; i < oniguruma.size(); ++i) {
-    const char c = oniguruma[i];
-    if (c == '\\' && i + 1 < oniguruma.size()) {
-      result += c;
-      result += oniguruma[++i];
+    const std::string_view rest = oniguruma.substr(i);
+    if (rest.size() > 1 && rest[0] == '\\') {
+      result += rest.substr(0, 2);
+      ++i;
       continue;
     }
-    const bool inner = c == '[' && depth > 0 && !oniguruma.substr(i).starts_with("[:") &&
-                       !oniguruma.substr(i).starts_with("[^");
-    if (inner) {
-      ++depth;
-      continue;
-    }
-    if (c == '[' && depth == 0) depth = 1;
-    if (c == ']' && depth > 0) {
-      if (result.ends_with(':')) {  // the end of [:class:]
-        result += c;
+    if (depth > 0) {
+      if (rest.starts_with("&&") || rest.starts_with("[^")) return std::nullopt;
+      if (rest.starts_with("[:")) {  // [:class:]
+        const std::size_t end = rest.find(":]");
+        if (end == std::string_view::npos) return std::nullopt;
+        result += rest.substr(0, end + 2);
+        i += end + 1;
         continue;
       }
-      if (--depth > 0) continue;
+      if (rest[0] == '[') {
+        ++depth;
+        continue;
+      }
+      if (rest[0] == ']' && --depth > 0) continue;
+    } else if (rest[0] == '[') {
+      depth = 1;
+      if (rest.starts_with("[^")) {
+        result += "[^";
+        ++i;
+        continue;
+      }
     }
-    result += c;
+    result += rest[0];
   }
   return result;
 }
@@ -244,10 +253,14 @@ void PreTokenizer::add_split(const Json& definition, const std::string& source) 
   if (pattern != nullptr) {
     const std::string regex = text(*pattern, "Regex"), literal = text(*pattern, "String");
     if (!regex.empty() || !literal.empty()) {
-      steps_.push_back(SplitStep{
-          Regex(regex.empty() ? quote_regex(literal) : to_pcre(regex), source),
-          behavior_of(definition, SplitBehavior::isolated, source),
-          flag(definition, "invert", false)});
+      const auto expression = regex.empty() ? std::optional(quote_regex(literal)) : to_pcre(regex);
+      if (!expression) {
+        refuse(source, fmt::format("the expression {}", regex.substr(0, 200)),
+               "one without intersections and negations of sets");
+      }
+      steps_.push_back(SplitStep{Regex(*expression, source),
+                                 behavior_of(definition, SplitBehavior::isolated, source),
+                                 flag(definition, "invert", false)});
       return;
     }
   }

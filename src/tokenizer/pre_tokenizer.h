@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -72,7 +73,8 @@ extern const char* const kGpt2Pattern;
 // Characters of the Unicode class punctuation or of ASCII's.
 extern const char* const kPunctuationPattern;
 
-// An Oniguruma expression in PCRE2's syntax: sets inside sets are written out.
-std::string to_pcre(std::string_view oniguruma);
+// An Oniguruma expression in PCRE2's syntax: sets inside sets are written out. Nothing for one with
+// intersections or negated sets inside sets.
+std::optional<std::string> to_pcre(std::string_view oniguruma);
 
 }  // namespace qwodel

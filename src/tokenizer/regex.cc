@@ -42,7 +42,8 @@ Regex::Regex(std::string pattern, std::string source)
   int error = 0;
   PCRE2_SIZE at = 0;
   code_->compiled.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern_.data()),
-                                      pattern_.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr));
+                                      pattern_.size(), PCRE2_UTF | PCRE2_UCP, &error, &at,
+                                      nullptr));
   if (!code_->compiled) {
     throw ValidationError({.where = source_,
                            .found = fmt::format("the expression {} ({} at byte {})",
@@ -74,8 +75,8 @@ std::vector<TextRange> Regex::find_all(std::string_view text) const {
     if (count == PCRE2_ERROR_NOMATCH) break;
     if (count < 0) {
       throw ValidationError({.where = source_,
-                             .found = fmt::format("the expression {} ({})",
-                                                  pattern_.substr(0, 200), message_of(count)),
+                             .found = fmt::format("the expression {} ({})", pattern_.substr(0, 200),
+                                                  message_of(count)),
                              .expected = "one that matches within its limits",
                              .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
     }

@@ -56,11 +56,11 @@ std::vector<std::size_t> encode_below(const Ranks& ranks, std::string_view token
 std::vector<std::string> parse_lines(std::string_view text, const std::string& source) {
   std::vector<std::string> tokens;
   const auto refuse = [&](std::string_view line) {
-    throw ValidationError({.where = source,
-                           .found = fmt::format("line {}: {}", tokens.size() + 1,
-                                                line.substr(0, 60)),
-                           .expected = fmt::format("base64 and the rank {}", tokens.size()),
-                           .remedy = ""});
+    throw ValidationError(
+        {.where = source,
+         .found = fmt::format("line {}: {}", tokens.size() + 1, line.substr(0, 60)),
+         .expected = fmt::format("base64 and the rank {}", tokens.size()),
+         .remedy = ""});
   };
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -182,12 +182,12 @@ TokenizerJson parse_tiktoken(std::string_view text, const std::string& source) {
     // merges gives it.
     if (starts.size() != 3) continue;
     const std::string_view whole = token;
-    result.merges.push_back({to_byte_alphabet(whole.substr(0, starts[1])),
-                             to_byte_alphabet(whole.substr(starts[1]))});
+    result.merges.push_back(
+        {to_byte_alphabet(whole.substr(0, starts[1])), to_byte_alphabet(whole.substr(starts[1]))});
   }
   if (result.vocabulary.empty()) {
-    throw ValidationError({.where = source, .found = "no tokens", .expected = "a line per token",
-                           .remedy = ""});
+    throw ValidationError(
+        {.where = source, .found = "no tokens", .expected = "a line per token", .remedy = ""});
   }
   check_vocabulary(result, source);
   return result;

@@ -110,11 +110,11 @@ std::uint64_t table_size(std::uint64_t requested, std::uint64_t id_end, const st
   }
   if (requested == 0) return id_end;
   if (id_end > requested) {
-    throw ValidationError({.where = source,
-                           .found = fmt::format("token id {}", id_end - 1),
-                           .expected = fmt::format("ids below config.json's vocab_size {}",
-                                                   requested),
-                           .remedy = "use the tokenizer files that belong to this checkpoint"});
+    throw ValidationError(
+        {.where = source,
+         .found = fmt::format("token id {}", id_end - 1),
+         .expected = fmt::format("ids below config.json's vocab_size {}", requested),
+         .remedy = "use the tokenizer files that belong to this checkpoint"});
   }
   return requested;
 }

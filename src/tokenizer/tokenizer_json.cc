@@ -36,9 +36,10 @@ class Parser {
   void parse_surroundings(Json& file, TokenizerJson& result) const {
     check_object(file);
     result.added_tokens = parse_added_tokens(file);
-    for (const auto& [key, target] :
-         {std::pair{"normalizer", &result.normalizer}, {"pre_tokenizer", &result.pre_tokenizer},
-          {"post_processor", &result.post_processor}, {"decoder", &result.decoder}}) {
+    for (const auto& [key, target] : {std::pair{"normalizer", &result.normalizer},
+                                      {"pre_tokenizer", &result.pre_tokenizer},
+                                      {"post_processor", &result.post_processor},
+                                      {"decoder", &result.decoder}}) {
       const auto part = file.find(key);
       if (part == file.end() || part->is_null()) continue;
       if (!part->is_object()) refuse(fmt::format("\"{}\" of another kind", key), "an object");
@@ -199,8 +200,8 @@ void check_merges(const TokenizerJson& tokenizer, const std::string& source) {
     if (!prefix.empty() && tail.starts_with(prefix)) tail.remove_prefix(prefix.size());
     joined.assign(left);
     joined += tail;
-    for (const std::string_view part : {std::string_view(left), std::string_view(right),
-                                        std::string_view(joined)}) {
+    for (const std::string_view part :
+         {std::string_view(left), std::string_view(right), std::string_view(joined)}) {
       if (tokens.contains(part)) continue;
       throw ValidationError({.where = source,
                              .found = fmt::format("\"{}\" in merge {}", part, i),
@@ -226,8 +227,8 @@ void check_vocabulary(TokenizerJson& tokenizer, const std::string& source) {
                                        [](const auto& a, const auto& b) { return a.id == b.id; });
   if (same != entries.end()) {
     throw ValidationError({.where = source,
-                           .found = fmt::format("id {} for \"{}\" and \"{}\"", same->id,
-                                                same->text, std::next(same)->text),
+                           .found = fmt::format("id {} for \"{}\" and \"{}\"", same->id, same->text,
+                                                std::next(same)->text),
                            .expected = "one token per id",
                            .remedy = ""});
   }

@@ -1,7 +1,8 @@
 // A tokenizer.json file (the format of the Hugging Face tokenizers library), parsed and checked.
 //
-// Here are the parts as the file has them; what pre_tokenizer means is in tokenizer/pre_tokenizer.h.
-// vocab.json with merges.txt and tiktoken files are read into the same structure.
+// Here are the parts as the file has them; what pre_tokenizer means is in
+// tokenizer/pre_tokenizer.h. vocab.json with merges.txt and tiktoken files are read into the same
+// structure.
 #pragma once
 
 #include <cstddef>
@@ -45,7 +46,7 @@ struct TokenizerJson {
   std::optional<std::uint32_t> unknown_id;  // unigram only
   std::string continuing_subword_prefix;
   bool byte_fallback = false;
-  bool ignore_merges = false;  // a word that is a token is taken whole
+  bool ignore_merges = false;            // a word that is a token is taken whole
   std::vector<AddedToken> added_tokens;  // in the file's order
 
   // The file's objects, or null.
@@ -58,8 +59,9 @@ struct TokenizerJson {
 // Rows that an embedding has at most: a bound on what a file can make us allocate.
 inline constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 22;
 
-// Throws ValidationError: syntax, missing or wrong members, negative or too large ids, two tokens of
-// one id, merges that join or give something that is no token. `source` names the bytes in errors.
+// Throws ValidationError: syntax, missing or wrong members, negative or too large ids, two tokens
+// of one id, merges that join or give something that is no token. `source` names the bytes in
+// errors.
 TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& source);
 
 TokenizerJson read_tokenizer_json(const std::filesystem::path& path);

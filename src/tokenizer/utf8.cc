@@ -4,9 +4,9 @@ namespace qwodel {
 namespace {
 
 struct Lead {
-  std::size_t size;     // bytes of the sequence; 0 when the byte cannot start one
-  unsigned low, high;   // range of the second byte: excludes overlong forms and surrogates
-  char32_t value;       // bits that the first byte contributes
+  std::size_t size;    // bytes of the sequence; 0 when the byte cannot start one
+  unsigned low, high;  // range of the second byte: excludes overlong forms and surrogates
+  char32_t value;      // bits that the first byte contributes
 };
 
 // Unicode 15, table 3-7.

@@ -22,12 +22,17 @@ constexpr const char* kTokenizerFiles[] = {
 
 std::string name_of(VocabularyKind kind) {
   switch (kind) {
-    case VocabularyKind::sentencepiece: return "a SentencePiece tokenizer.model";
-    case VocabularyKind::byte_fallback_bpe: return "a tokenizer.json with byte-fallback BPE";
-    case VocabularyKind::byte_level_bpe: return "byte-level BPE (tokenizer.json, or vocab.json "
-                                                "and merges.txt, or tiktoken)";
-    case VocabularyKind::wordpiece: return "WordPiece (tokenizer.json or vocab.txt)";
-    case VocabularyKind::unigram: return "Unigram (tokenizer.json, tokenizer.model or spiece.model)";
+    case VocabularyKind::sentencepiece:
+      return "a SentencePiece tokenizer.model";
+    case VocabularyKind::byte_fallback_bpe:
+      return "a tokenizer.json with byte-fallback BPE";
+    case VocabularyKind::byte_level_bpe:
+      return "byte-level BPE (tokenizer.json, or vocab.json "
+             "and merges.txt, or tiktoken)";
+    case VocabularyKind::wordpiece:
+      return "WordPiece (tokenizer.json or vocab.txt)";
+    case VocabularyKind::unigram:
+      return "Unigram (tokenizer.json, tokenizer.model or spiece.model)";
   }
   return {};
 }
@@ -58,11 +63,16 @@ class Search {
  private:
   bool add(VocabularyKind kind) {
     switch (kind) {
-      case VocabularyKind::sentencepiece: return add_sentencepiece();
-      case VocabularyKind::byte_fallback_bpe: return add_byte_fallback();
-      case VocabularyKind::byte_level_bpe: return add_byte_level();
-      case VocabularyKind::wordpiece: return add_wordpiece();
-      case VocabularyKind::unigram: return add_unigram();
+      case VocabularyKind::sentencepiece:
+        return add_sentencepiece();
+      case VocabularyKind::byte_fallback_bpe:
+        return add_byte_fallback();
+      case VocabularyKind::byte_level_bpe:
+        return add_byte_level();
+      case VocabularyKind::wordpiece:
+        return add_wordpiece();
+      case VocabularyKind::unigram:
+        return add_unigram();
     }
     return false;
   }
@@ -105,8 +115,7 @@ class Search {
   }
 
   static bool has_byte_level(const TokenizerJson& tokenizer) {
-    for (const Json* part :
-         {&tokenizer.pre_tokenizer, &tokenizer.normalizer, &tokenizer.decoder}) {
+    for (const Json* part : {&tokenizer.pre_tokenizer, &tokenizer.normalizer, &tokenizer.decoder}) {
       if (part->dump(-1, ' ', false, Json::error_handler_t::replace).find("\"ByteLevel\"") !=
           std::string::npos) {
         return true;
@@ -138,7 +147,7 @@ class Search {
   Json class_pre_tokenizer() const {
     const Json* name = find_member(context_.files.tokenizer_config, "tokenizer_class");
     const Json* type = find_member(context_.files.model_config, "model_type");
-    const std::string text = name != nullptr && name->is_string() ? name->get<std::string>()
+    const std::string text = name != nullptr && name->is_string()   ? name->get<std::string>()
                              : type != nullptr && type->is_string() ? type->get<std::string>()
                                                                     : std::string();
     if (text.starts_with("Qwen2") || text.starts_with("qwen2") || text.starts_with("qwen3")) {
@@ -146,9 +155,8 @@ class Search {
               {"pretokenizers",
                {{{"type", "Split"},
                  {"pattern",
-                  {{"Regex",
-                    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
-                    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
+                  {{"Regex", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
+                             R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
                  {"behavior", "Isolated"}},
                 {{"type", "ByteLevel"}, {"use_regex", false}}}}};
     }

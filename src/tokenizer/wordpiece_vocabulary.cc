@@ -16,9 +16,8 @@ std::string to_word_start(const std::string& text, const std::string& prefix) {
 
 void add_wordpiece_vocabulary(VocabularyContext& context, GgufMetadata& metadata) {
   const TokenizerJson& tokenizer = *context.files.tokenizer;
-  const std::string prefix = tokenizer.continuing_subword_prefix.empty()
-                                 ? "##"
-                                 : tokenizer.continuing_subword_prefix;
+  const std::string prefix =
+      tokenizer.continuing_subword_prefix.empty() ? "##" : tokenizer.continuing_subword_prefix;
   const std::vector<AddedToken> added = added_tokens_of(context.files);
   std::uint64_t id_end = tokenizer.id_end();
   for (const AddedToken& token : added) id_end = std::max(id_end, std::uint64_t{token.id} + 1);

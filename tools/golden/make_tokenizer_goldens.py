@@ -8,7 +8,8 @@ called with a writer that records keys. DIR of --llama-cpp holds convert_hf_to_g
 conversion/ and gguf-py/; --shared holds models/ and tokenizers/ (a copy of the small ones is in
 tests/data). A file of a case is {"from": path under tests/data or --shared}, {"json": value} or
 {"text": value}. A tokenizer.json can also be put together: {"assemble": {...}} takes `vocab` (a
-vocab.json, or the tokens of a GGUF) and `merges` (a merges.txt, or that GGUF's) and further members.
+vocab.json, or the tokens of a GGUF, whose control and user-defined tokens become added tokens) and
+`merges` (a merges.txt, or that GGUF's) and further members.
 
 Where the converter does not recognise the pre-tokenizer it gives up; the case then records
 "pre": null and all other keys. With NAMEs only these cases are made and the others are kept.
@@ -119,9 +120,6 @@ def cases():
     add("qwen2", "gpt2", 151936, copy(*[f"{t}/qwen2/{file}" for file in (
         "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json",
         "special_tokens_map.json", "config.json")]))
-    add("phi-4-mini vocab and merges", "gpt2", 200064, copy(*[f"{t}/phi-4-mini-instruct/{file}" for file in (
-        "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json",
-        "special_tokens_map.json")]), model_type="phi3")
     add("roberta-base", "gpt2", 50265, {**copy(f"{t}/roberta-base/tokenizer.json"),
         "tokenizer_config.json": {"json": {"tokenizer_class": "RobertaTokenizer"}}},
         model_type="roberta", bos_token_id=0, eos_token_id=2, pad_token_id=1)
@@ -145,12 +143,17 @@ def cases():
     fast = {"json": {"tokenizer_class": "PreTrainedTokenizerFast"}}
     coder = sequence(split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"),
                      split("[一-龥ࠀ-一가-퟿]+"), digits, BYTES_ONLY)
-    for name, steps, size in [
-            ("starcoder", sequence(digits, GPT2_SPLIT), 49152), ("refact", sequence(digits, GPT2_SPLIT), 49216),
-            ("deepseek-coder", coder, 32256), ("mpt", GPT2_SPLIT, 50432)]:
+    begin = template("<｜begin▁of▁sentence｜>", 32013)
+    for name, steps, size, post in [
+            ("starcoder", sequence(digits, GPT2_SPLIT), 49152, None),
+            ("refact", sequence(digits, GPT2_SPLIT), 49216, None),
+            ("deepseek-coder", coder, 32256, begin), ("mpt", GPT2_SPLIT, 50432, None),
+            ("falcon", sequence({"type": "Punctuation", "behavior": "Contiguous"}, GPT2_SPLIT,
+                                {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]")),
+             65024, None)]:
         normalizer = {"type": "NFC"} if name == "mpt" else None
         add(f"{name} assembled", "gpt2", size, {
-            "tokenizer.json": assembled(gguf(name), gguf(name), steps, None, normalizer),
+            "tokenizer.json": assembled(gguf(name), gguf(name), steps, post, normalizer),
             "tokenizer_config.json": fast}, model_type="gpt2")
 
     for name in ("llama2",):
@@ -178,7 +181,7 @@ def cases():
         names = ["tokenizer_config.json"] + (["chat_template.jinja"] if name in ("gpt-oss", "smollm3") else [])
         add(f"{name} config", "sentencepiece", 512,
             copy(tiny, *[f"{t}/configs-only/{name}/{file}" for file in names]))
-    add("chat templates", "sentencepiece", 512, {**copy(tiny), "tokenizer_config.json": {"json": {}},
+    add("chat templates", "sentencepiece", 512, {**copy(tiny), "tokenizer_config.json": {"json": {"x": 1}},
         "chat_template.jinja": {"text": "{{ first }}\n"},
         "additional_chat_templates/rag-2.jinja": {"text": "{{ rag }}"}})
     add("chat template json", "sentencepiece", 512, {**copy(tiny), "tokenizer_config.json": {"json": {"x": 1}},
@@ -277,6 +280,12 @@ def assemble(recipe, shared, gguf):
         return [line for line in lines if line and not line.startswith("#version")]
 
     recipe = dict(recipe)
+    if recipe["vocab"].endswith(".gguf") and not recipe["added_tokens"]:
+        reader = gguf.GGUFReader(find_source(recipe["vocab"], shared))
+        field = reader.get_field("tokenizer.ggml.token_type")
+        types = [int(field.parts[i][0]) for i in field.data]
+        recipe["added_tokens"] = [added(i, token, types[i] == 3) for token, i in vocab(recipe["vocab"]).items()
+                                  if types[i] in (3, 4)]
     model = {"type": "BPE", **recipe.pop("model"), "vocab": vocab(recipe.pop("vocab")),
              "merges": merges(recipe.pop("merges"))}
     return {"version": "1.0", **recipe, "model": model}
