@@ -62,7 +62,7 @@ void SearchSymmetricBlocks(const BlockRows& rows, const float* mean_squares, std
                            std::size_t count, int levels, SmallBlock* out) {
   const std::size_t n = LaneCount();
   SymmetricValues v;
-  v.size = kBlock;
+  v.size = rows.block_size;  // not a constant: unrolled searches run at less than half the speed
   HWY_ALIGN float scale[kMaxLanes], inverse[kMaxLanes], zero[kMaxLanes];
   for (std::size_t done = 0; done < count; done += n) {
     const BlockGroup group(rows, first + done, n);
@@ -90,7 +90,7 @@ void SearchAffineBlocks(const BlockRows& rows, const float* mean_squares, std::s
                         std::size_t count, int levels, SmallBlock* out) {
   const std::size_t n = LaneCount();
   AffineValues v;
-  v.size = kBlock;
+  v.size = rows.block_size;  // not a constant: unrolled searches run at less than half the speed
   HWY_ALIGN float scale[kMaxLanes], low[kMaxLanes], inverse[kMaxLanes], origin[kMaxLanes];
   for (std::size_t done = 0; done < count; done += n) {
     const BlockGroup group(rows, first + done, n);
