@@ -108,12 +108,13 @@ HWY_INLINE MF DescendOne(VF x, float* code, int levels, WeightedSums& sums) {
   VF l2 = hn::Sub(sums.l2, hn::Mul(hn::Mul(w, old_code), old_code));
   const MF usable = hn::Gt(lx, Zero());
   const VF next = ToFloat(NearestIntClamped(hn::Div(hn::Mul(x, l2), lx), -levels, levels - 1));
-  const MF differs = NotEqual(next, old_code);
+  const MF candidate = hn::And(usable, NotEqual(next, old_code));
+  if (!AnyLane(candidate)) return candidate;
   lx = hn::Add(lx, hn::Mul(wx, next));
   l2 = hn::Add(l2, hn::Mul(hn::Mul(w, next), next));
   const MF gain = hn::And(hn::Gt(l2, Zero()), hn::Gt(hn::Mul(hn::Mul(lx, lx), sums.l2),
                                                      hn::Mul(hn::Mul(sums.lx, sums.lx), l2)));
-  const MF better = hn::And(hn::And(usable, differs), gain);
+  const MF better = hn::And(candidate, gain);
   Replace(better, lx, &sums.lx);
   Replace(better, l2, &sums.l2);
   StoreLanes(Select(better, next, old_code), code);
