@@ -17,9 +17,8 @@ void print_recommendation(const Recommendation& r) {
 }
 
 nlohmann::ordered_json to_json(const Recommendation& r) {
-  return {{"target", r.target},           {"weight_bytes", r.weight_bytes},
-          {"memory_bytes", r.memory_bytes}, {"fits", r.fits},
-          {"available", r.available},     {"reason", r.reason},
+  return {{"target", r.target},  {"weight_bytes", r.weight_bytes}, {"memory_bytes", r.memory_bytes},
+          {"fits", r.fits},      {"available", r.available},       {"reason", r.reason},
           {"command", r.command}};
 }
 

@@ -19,8 +19,7 @@ nlohmann::ordered_json to_json(const Inspection& inspection) {
   for (const auto& [key, value] : inspection.metadata) metadata[key] = value;
   nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
   for (const InspectedTensor& t : inspection.tensors) {
-    tensors.push_back(
-        {{"name", t.name}, {"type", t.type}, {"shape", t.shape}, {"bytes", t.bytes}});
+    tensors.push_back({{"name", t.name}, {"type", t.type}, {"shape", t.shape}, {"bytes", t.bytes}});
   }
   return {{"path", inspection.path.string()},
           {"format", inspection.format},

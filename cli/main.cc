@@ -14,7 +14,7 @@ namespace qwodel::cli {
 namespace {
 
 constexpr std::array<Verb, 9> kVerbs = {
-    add_quantize, add_plan,         add_inspect,       add_verify, add_diff,
+    add_quantize,  add_plan,         add_inspect,       add_verify, add_diff,
     add_recommend, add_list_formats, add_list_backends, add_check,
 };
 
@@ -25,8 +25,8 @@ void on_interrupt(int) { common.cancel.cancel(); }
 int report_error(ErrorCode code, const std::string& message, const std::string& remedy) {
   fmt::print(stderr, "qwodel: {}\n", message);
   if (common.json) {
-    print_json({{"error",
-                 {{"code", static_cast<int>(code)}, {"message", message}, {"remedy", remedy}}}});
+    print_json(
+        {{"error", {{"code", static_cast<int>(code)}, {"message", message}, {"remedy", remedy}}}});
   }
   return static_cast<int>(code);
 }
@@ -38,8 +38,9 @@ int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Qwodel: a quantizing compiler for language models.\n\nExample: qwodel quantize "
-               "SmolLM2-135M --to gguf:Q4_K_M -o SmolLM2-135M-Q4_K_M.gguf");
+  CLI::App app(
+      "Qwodel: a quantizing compiler for language models.\n\nExample: qwodel quantize "
+      "SmolLM2-135M --to gguf:Q4_K_M -o SmolLM2-135M-Q4_K_M.gguf");
   app.require_subcommand(1);
   app.set_version_flag("--version", "qwodel " + check().version);
   std::vector<std::function<int()>> actions;
@@ -84,10 +85,12 @@ CLI::App* add_verb(CLI::App& app, Common& shared, const std::string& name,
 }  // namespace qwodel::cli
 
 int main(int argc, char** argv) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = qwodel::cli::on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends the program at once
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file size limit is then an error of the write, like a full disk
   return qwodel::cli::guarded_run(argc, argv);
 }

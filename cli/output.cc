@@ -21,15 +21,15 @@ struct Unit {
 };
 
 constexpr std::array kUnits = {
-    Unit{"B", 1.0},       Unit{"", 1.0},         Unit{"K", 1e3},        Unit{"KB", 1e3},
-    Unit{"M", 1e6},       Unit{"MB", 1e6},       Unit{"G", 1e9},        Unit{"GB", 1e9},
-    Unit{"T", 1e12},      Unit{"TB", 1e12},      Unit{"KIB", 0x1p10},   Unit{"MIB", 0x1p20},
-    Unit{"GIB", 0x1p30},  Unit{"TIB", 0x1p40},
+    Unit{"B", 1.0},      Unit{"", 1.0},       Unit{"K", 1e3},      Unit{"KB", 1e3},
+    Unit{"M", 1e6},      Unit{"MB", 1e6},     Unit{"G", 1e9},      Unit{"GB", 1e9},
+    Unit{"T", 1e12},     Unit{"TB", 1e12},    Unit{"KIB", 0x1p10}, Unit{"MIB", 0x1p20},
+    Unit{"GIB", 0x1p30}, Unit{"TIB", 0x1p40},
 };
 
 bool is_number(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell.front())) != 0 ||
-                           cell.front() == '-');
+  return !cell.empty() &&
+         (std::isdigit(static_cast<unsigned char>(cell.front())) != 0 || cell.front() == '-');
 }
 
 std::string bar(double fraction) {
@@ -61,8 +61,8 @@ std::uint64_t parse_size(const std::string& option, const std::string& text) {
   }
   std::string suffix = text.substr(used);
   for (char& c : suffix) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  const auto unit = std::find_if(kUnits.begin(), kUnits.end(),
-                                 [&](const Unit& u) { return u.name == suffix; });
+  const auto unit =
+      std::find_if(kUnits.begin(), kUnits.end(), [&](const Unit& u) { return u.name == suffix; });
   const double bytes = unit == kUnits.end() ? -1 : number * unit->bytes;
   if (used == 0 || !(bytes >= 0) || bytes > 0x1p62) {
     throw Error(ErrorCode::usage, {.where = option,
@@ -107,9 +107,9 @@ void print_warning(std::string_view message) {
 ProgressCallback progress_printer() {
   const bool terminal = isatty(STDERR_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
   return [terminal](const Progress& p) {
-    const double fraction = p.total_bytes == 0 ? 1.0
-                                               : static_cast<double>(p.done_bytes) /
-                                                     static_cast<double>(p.total_bytes);
+    const double fraction =
+        p.total_bytes == 0 ? 1.0
+                           : static_cast<double>(p.done_bytes) / static_cast<double>(p.total_bytes);
     if (p.stage_finished) {
       fmt::print(stderr, "{}{}: {} in {:.1f} s\n", terminal ? "\r\033[K" : "", p.stage,
                  bytes_text(p.done_bytes), p.elapsed_seconds);

@@ -36,7 +36,8 @@ void add_source_options(CLI::App& verb, Arguments& a) {
   verb.add_option("-b,--backend", a.backend, "with -f: the backend of the target");
   verb.add_option("-f,--format", a.format, "with -b: the format of the target");
   verb.add_option("-o,--output", a.options.output, "file, or directory to put files into");
-  verb.add_option("--arch-as", a.options.arch_as, "treat an unknown model class as this one: llama");
+  verb.add_option("--arch-as", a.options.arch_as,
+                  "treat an unknown model class as this one: llama");
   verb.add_option("--tokenizer-pre", a.options.tokenizer_pre, "name of the pre-tokenizer to write");
   verb.add_option("--model-name", a.options.model_name, "general.name to write");
   verb.add_option("--outtype", a.options.outtype,
@@ -98,7 +99,8 @@ QuantizeOptions complete_options(Arguments& a, Common& common) {
   refuse_what_is_not_built(a);
   QuantizeOptions& options = a.options;
   if (options.model.empty()) options.model = a.model_option;
-  if (options.model.empty()) usage("quantize", "no model", "qwodel quantize MODEL --to TARGET -o PATH");
+  if (options.model.empty())
+    usage("quantize", "no model", "qwodel quantize MODEL --to TARGET -o PATH");
   if (!a.backend.empty() || !a.format.empty()) {
     if (a.backend.empty()) usage("-f", "no -b beside it", "-b BACKEND -f FORMAT");
     options.targets.push_back(a.format.empty() ? a.backend : a.backend + ":" + a.format);

@@ -14,8 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::vector<std::string> kLayers = {
-    "core",  "io",     "kernels", "formats",   "tokenizer", "graph", "models", "codecs",
-    "sources", "calibrate", "methods", "eval", "plan", "targets", "pipeline", "hub"};
+    "core",    "io",        "kernels", "formats", "tokenizer", "graph",   "models",   "codecs",
+    "sources", "calibrate", "methods", "eval",    "plan",      "targets", "pipeline", "hub"};
 
 std::size_t layer_of(const std::string& folder) {
   return static_cast<std::size_t>(std::find(kLayers.begin(), kLayers.end(), folder) -
@@ -33,7 +33,9 @@ std::vector<std::string> project_includes(const fs::path& file) {
   return includes;
 }
 
-bool is_source(const fs::path& path) { return path.extension() == ".h" || path.extension() == ".cc"; }
+bool is_source(const fs::path& path) {
+  return path.extension() == ".h" || path.extension() == ".cc";
+}
 
 TEST(Layers, FoldersIncludeOnlyFoldersBeforeThem) {
   const fs::path src = fs::path(QWODEL_SOURCE_DIR) / "src";

@@ -1,0 +1,137 @@
+// The contract of the command line: verbs, JSON, exit codes, both forms of quantize.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/program.h"
+#include "formats/temp_directory.h"
+#include "io/json.h"
+
+namespace qwodel {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kModel = QWODEL_SOURCE_DIR "/models/stories260K";
+
+class CommandLine : public testing::Test {
+ protected:
+  ProgramResult run(const std::string& arguments) {
+    return run_program(scratch_.path(), arguments);
+  }
+  Json run_json(const std::string& arguments, int status = 0) {
+    const ProgramResult result = run(arguments + " --json");
+    EXPECT_EQ(result.status, status) << result.err;
+    return parse_json(result.out, "stdout");
+  }
+  std::string path(const std::string& name) const { return (scratch_ / name).string(); }
+
+  TempDirectory scratch_;
+};
+
+TEST_F(CommandLine, QuantizeWritesOneFileAndReportsIt) {
+  const Json report = run_json("quantize " + kModel + " --to gguf:Q4_K_M -o " + path("a.gguf"));
+  const Json& artifact = report["artifacts"][0];
+  EXPECT_EQ(artifact["path"], path("a.gguf"));
+  EXPECT_EQ(artifact["bytes"], fs::file_size(scratch_ / "a.gguf"));
+  EXPECT_GT(artifact["bits_per_weight"].get<double>(), 4.0);
+  EXPECT_LT(artifact["bits_per_weight"].get<double>(), 16.0);
+  EXPECT_EQ(artifact["tensors"].size(), 47u);
+  for (const char* key : {"name", "type", "bytes", "method", "reason", "nmse"}) {
+    EXPECT_TRUE(artifact["tensors"][0].contains(key)) << key;
+  }
+  EXPECT_GT(report["peak_memory_bytes"].get<std::uint64_t>(), 0u);
+  EXPECT_TRUE(report.contains("seconds"));
+}
+
+TEST_F(CommandLine, TheOlderFormIsTheSameThing) {
+  ASSERT_EQ(run("quantize -b gguf -f q4_k_m -m " + kModel + " -o " + path("dir")).status, 0);
+  ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q4_K_M -o " + path("b.gguf")).status, 0);
+  fs::path written;
+  for (const auto& entry : fs::directory_iterator(scratch_ / "dir")) written = entry.path();
+  EXPECT_EQ(written.extension(), ".gguf");
+  EXPECT_EQ(read_text(written), read_text(scratch_ / "b.gguf"));
+}
+
+TEST_F(CommandLine, PlanWritesNothing) {
+  const Json report = run_json("plan " + kModel + " --to gguf:Q8_0 -o " + path("c.gguf"));
+  EXPECT_GT(report["artifacts"][0]["bytes"].get<std::uint64_t>(), 300000u);
+  EXPECT_FALSE(fs::exists(scratch_ / "c.gguf"));
+  EXPECT_EQ(run("quantize " + kModel + " --to gguf:Q8_0 --dry-run").status, 0);
+}
+
+TEST_F(CommandLine, InspectVerifyAndDiff) {
+  ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q8_0 -o " + path("d.gguf")).status, 0);
+  ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q6_K -o " + path("e.gguf")).status, 0);
+  const Json inspection = run_json("inspect " + path("d.gguf"));
+  EXPECT_EQ(inspection["architecture"], "llama");
+  EXPECT_EQ(inspection["metadata"]["general.file_type"], "7");
+  EXPECT_EQ(inspection["tensors"].size(), 47u);
+  const Json verified = run_json("verify " + path("d.gguf") + " --source " + kModel);
+  EXPECT_EQ(verified["verified"], true);
+  for (const Json& tensor : verified["tensors"]) {
+    EXPECT_LT(tensor["nmse"].get<double>(), 1e-3) << tensor["name"];
+  }
+  EXPECT_EQ(run("diff " + path("d.gguf") + " " + path("d.gguf")).status, 0);
+  const Json difference = run_json("diff " + path("d.gguf") + " " + path("e.gguf"), 1);
+  EXPECT_EQ(difference["same"], false);
+  EXPECT_GT(difference["differences"].size(), 0u);
+  EXPECT_EQ(run("diff " + kModel + " " + path("d.gguf")).status, 1);
+}
+
+TEST_F(CommandLine, ListsAndGuide) {
+  EXPECT_THAT(run("list-formats -b gguf").out, testing::HasSubstr("Q4_K_M"));
+  EXPECT_THAT(run("list-backends").out, testing::HasSubstr("gguf"));
+  EXPECT_EQ(run("list-formats -b nothing").status, 3);
+  EXPECT_EQ(run("check").status, 0);
+  const Json guide = run_json("recommend " + kModel + " --device cpu --memory 8G");
+  EXPECT_EQ(guide["target"], "gguf:Q8_0");
+  EXPECT_EQ(guide["available"], true);
+  EXPECT_EQ(run_json("recommend " + kModel + " --device nvidia")["available"], false);
+  EXPECT_EQ(run("recommend " + kModel + " --device toaster").status, 2);
+}
+
+TEST_F(CommandLine, HelpShowsAnExampleFirst) {
+  EXPECT_THAT(run("--help").out, testing::HasSubstr("Example: qwodel quantize"));
+  EXPECT_THAT(run("quantize --help").out, testing::HasSubstr("Example: qwodel quantize"));
+}
+
+struct Refusal {
+  std::string arguments;
+  int status;
+};
+
+TEST_F(CommandLine, RefusesWithTheRightStatusAndOneLine) {
+  const std::string to = "quantize " + kModel + " -o " + path("x.gguf") + " --to ";
+  const std::vector<Refusal> refusals = {
+      {"", 2},
+      {"frobnicate", 2},
+      {"quantize " + kModel + " --to gguf:Q4_K_M", 2},
+      {to + "gguf:Q9_Z", 2},
+      {to + "nothing:Q4_0", 2},
+      {to + "awq", 3},
+      {to + "coreml:int4", 3},
+      {to + "gguf:Q4_K_M --tensor-type nonsense", 2},
+      {to + "gguf:Q4_K_M --output-tensor-type Q9", 2},
+      {to + "gguf:Q4_K_M --outtype q8_0", 2},
+      {to + "gguf:Q4_K_M --max-shard-size many", 2},
+      {to + "gguf:Q4_K_M --threads -3", 2},
+      {to + "gguf:Q4_K_M --method gptq", 3},
+      {"quantize /nowhere --to gguf:Q4_0 -o " + path("x.gguf"), 1},
+      {"inspect /nowhere", 1},
+      {to + "gguf:Q4_0 --imatrix " + kModel + "/config.json", 1},
+      {"verify " + kModel + "/tokenizer.model", 3},
+  };
+  for (const Refusal& refusal : refusals) {
+    const ProgramResult result = run(refusal.arguments);
+    EXPECT_EQ(result.status, refusal.status) << refusal.arguments << "\n" << result.err;
+    EXPECT_EQ(result.last_error_line().substr(0, 8), "qwodel: ") << refusal.arguments;
+    EXPECT_FALSE(fs::exists(scratch_ / "x.gguf")) << refusal.arguments;
+  }
+  const Json document = run_json(to + "gguf:Q9_Z", 2);
+  EXPECT_EQ(document["error"]["code"], 2);
+  EXPECT_THAT(document["error"]["message"].get<std::string>(), testing::HasSubstr("Q9_Z"));
+  EXPECT_TRUE(document["error"].contains("remedy"));
+}
+
+}  // namespace
+}  // namespace qwodel
