@@ -9,10 +9,10 @@
 #include <cmath>
 #include <functional>
 
-#include "cli/program.h"
-#include "formats/temp_directory.h"
+#include "tests/cli/program.h"
+#include "tests/formats/temp_directory.h"
 #include "io/json.h"
-#include "pipeline/tiny_llama.h"
+#include "tests/pipeline/tiny_llama.h"
 
 extern char** environ;
 

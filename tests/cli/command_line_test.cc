@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cli/program.h"
-#include "formats/temp_directory.h"
+#include "tests/cli/program.h"
+#include "tests/formats/temp_directory.h"
 #include "io/json.h"
 
 namespace qwodel {

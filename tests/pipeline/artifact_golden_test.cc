@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "formats/checkpoint.h"
-#include "formats/temp_directory.h"
+#include "tests/formats/temp_directory.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "qwodel/quantize.h"

@@ -10,10 +10,10 @@
 #include <map>
 
 #include "formats/checkpoint.h"
-#include "formats/temp_directory.h"
+#include "tests/formats/temp_directory.h"
 #include "io/mapped_file.h"
 #include "kernels/dispatch.h"
-#include "pipeline/tiny_llama.h"
+#include "tests/pipeline/tiny_llama.h"
 #include "qwodel/inspect.h"
 
 namespace qwodel {

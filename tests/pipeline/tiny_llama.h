@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "formats/temp_directory.h"
+#include "tests/formats/temp_directory.h"
 #include "io/json.h"
 
 namespace qwodel {
