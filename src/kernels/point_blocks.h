@@ -34,7 +34,7 @@ struct PointRecipe {
   float plain_spread;
   float least;     // a part whose values are below this (or 0) becomes zeros
   bool fit_reach;  // the reach is 3 * a fitted scale (make_qp_quants), not the largest value
-  int trials;      // scales reach / (top level + i * trial_step), i = -trials ... trials
+  int trials;      // scales reach / (2 * top level + 1 + i * trial_step), |i| <= trials
   float trial_step;
   FinalSearch final_search;
   // The reference's IQ3_S writes the lower eight bits of the numbers and the signs of a part where
