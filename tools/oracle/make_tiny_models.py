@@ -116,7 +116,7 @@ VOCABULARIES = {
     "qwen2": ("qwen2", ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]),
     "bert": ("bert-base-cased", ["vocab.txt"]),
 }
-VOCABULARY_SIZES = {"llama": 32000, "gpt2": 49152, "qwen2": 151936, "bert": 28996}
+VOCABULARY_SIZES = {"llama": 32000, "gpt2": 49280, "qwen2": 151936, "bert": 28996}
 
 
 def build(case, directory, vocab_size=None, dtype="f32"):
