@@ -185,8 +185,8 @@ constexpr std::string_view kTwoQueries[] = {"self_attn.q_a_proj", "self_attn.q_a
                                             "self_attn.q_b_proj"};
 constexpr std::string_view kOneQuery[] = {"self_attn.q_proj"};
 
-// Throws the ValidationError of the first layer that misses a tensor. Emits nothing.
-void check_layers(const ModelContext& model, std::vector<ModelTensor>&) {
+// Throws the ValidationError of the first layer that misses a tensor.
+void check_layers(const ModelContext& model) {
   const ModelConfig& config = model.config.values;
   const bool shared = config.find_count({"n_shared_experts"}).value_or(0) > 0;
   std::unordered_set<std::string_view> names;
@@ -239,7 +239,7 @@ constexpr ModelClass v2_class(std::string_view name, std::span<const ConfigDefau
       .vocabulary = kV2Vocabulary,
       .defaults = defaults,
       .drop = is_not_converted,
-      .generate = check_layers,
+      .check = check_layers,
   };
 }
 
@@ -250,7 +250,7 @@ constexpr ModelClass kRows[] = {
         .tensors = kV1Tensors,
         .metadata = add_v1_metadata,
         .vocabulary = kV1Vocabulary,
-        .generate = check_layers,
+        .check = check_layers,
     },
     v2_class("DeepseekV2ForCausalLM", kV2Defaults),
     v2_class("DeepseekV3ForCausalLM", kV3Defaults),

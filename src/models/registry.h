@@ -97,6 +97,10 @@ struct ModelClass {
   // More that is not wanted (name after cutting), or nullptr.
   bool (*drop)(const ModelContext&, std::string_view name) = nullptr;
 
+  // Throws ValidationError when the checkpoint lacks what `need` cannot say: tensors of some layers
+  // only. Or nullptr.
+  void (*check)(const ModelContext&) = nullptr;
+
   // Tensors without a source, written first; keys around the vocabulary. Or nullptr.
   void (*generate)(const ModelContext&, std::vector<ModelTensor>&) = nullptr;
   void (*early_metadata)(const ModelContext&, MetadataWriter&) = nullptr;  // before general.type

@@ -340,6 +340,7 @@ bool is_kept_f32(std::string_view name, std::size_t axes) {
 }
 
 void assemble_tensors(const ModelContext& model, ModelSpec& spec) {
+  if (model.row.check != nullptr) model.row.check(model);
   Assembly assembly(model, spec);
   assembly.add_generated();
   for (const SourceTensor& tensor : model.tensors) assembly.add(tensor);

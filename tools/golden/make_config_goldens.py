@@ -17,7 +17,11 @@ import struct
 import sys
 import tempfile
 
+from family_configs import FAMILY_CONFIGS
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oracle"))
+from tiny_families import RAW_CONFIG  # noqa: E402
 
 
 def llama(**settings):
@@ -208,6 +212,13 @@ CONFIGS = {
 }
 
 
+def type_of(entry):
+    import gguf
+
+    item = f"/{gguf.GGUFValueType.get_type(entry.value[0]).name}" if entry.type.name == "ARRAY" else ""
+    return entry.type.name + item
+
+
 def value_of(entry):
     if entry.type.name == "FLOAT32":
         return struct.pack("<f", entry.value).hex()
@@ -224,10 +235,11 @@ def golden_of(config):
         directory = pathlib.Path(scratch)
         (directory / "config.json").write_text(json.dumps(config))
         name = get_model_architecture(ModelBase.load_hparams(directory, False), ModelType.TEXT)
-        model = get_model_class(name)(directory, gguf.LlamaFileType.ALL_F32, directory / "out.gguf", eager=True)
+        model = get_model_class(name)(directory, gguf.LlamaFileType.ALL_F32, directory / "out.gguf", eager=True,
+                                      hparams=dict(config) if name in RAW_CONFIG else None)
         tensors = [[name, data.float().numpy().tobytes().hex()] for name, data in model.generate_extra_tensors()]
         model.set_gguf_parameters()
-    metadata = [[key, entry.type.name, value_of(entry)] for key, entry in model.gguf_writer.kv_data[0].items()]
+    metadata = [[key, type_of(entry), value_of(entry)] for key, entry in model.gguf_writer.kv_data[0].items()]
     return {"config": config, "metadata": metadata, "tensors": tensors}
 
 
@@ -240,7 +252,7 @@ def main():
     sys.path[:0] = [args.llama_cpp, args.llama_cpp + "/gguf-py"]
     logging.disable(logging.WARNING)
     lines = []
-    for name, config in CONFIGS.items():
+    for name, config in (CONFIGS | FAMILY_CONFIGS).items():
         golden = {key: json.dumps(value) for key, value in golden_of(config).items()}
         lines.append(json.dumps(name) + ": {" + ",\n ".join(f'"{k}": {v}' for k, v in golden.items()) + "}")
     args.output.write_text("{" + ",\n".join(lines) + "}\n")

@@ -28,10 +28,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oracle"))
 import make_tiny_models as tiny  # noqa: E402
 
-# transformers 5 drops hyperparameters of these classes that the converter asks for: it gets config.json
-# as it is, as it does for classes that transformers does not know.
-RAW_CONFIG = {"GPTNeoXForCausalLM"}
-
 KEPT_GENERAL = ("general.architecture", "general.file_type", "general.quantization_version")
 
 
@@ -69,7 +65,7 @@ def convert(directory, output, ftype):
     with torch.inference_mode():
         hparams = ModelBase.load_hparams(directory, False)
         name = get_model_architecture(hparams, ModelType.TEXT)
-        raw = json.loads((directory / "config.json").read_text()) if name in RAW_CONFIG else None
+        raw = json.loads((directory / "config.json").read_text()) if name in tiny.tiny_families.RAW_CONFIG else None
         model = get_model_class(name)(directory, getattr(gguf.LlamaFileType, ftype), output, eager=True, hparams=raw)
         model.set_vocab = lambda: None
         model.write()

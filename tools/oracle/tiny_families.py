@@ -7,6 +7,10 @@ architecture allows, so that a transform with two sizes exchanged cannot give th
 """
 import functools
 
+# transformers 5 drops hyperparameters of these classes that the converter asks for: it gets config.json
+# as it is, as it does for classes that transformers does not know.
+RAW_CONFIG = {"GPTNeoXForCausalLM"}
+
 V, H, FF, LAYERS, HEADS, KV, CTX = 512, 64, 96, 2, 4, 2, 80
 HD = H // HEADS
 
