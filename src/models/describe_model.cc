@@ -18,7 +18,8 @@ ModelSpec describe_model(const std::filesystem::path& directory, const Json& con
       .directory = directory,
       .kinds = {row.vocabulary.begin(), row.vocabulary.end()},
       .vocab_size = choice.config.values.find_count({"vocab_size"}).value_or(0),
-      .pre = options.tokenizer_pre};
+      .pre = options.tokenizer_pre,
+      .added_tokens = row.added_tokens};
   const VocabularyKind kind = add_vocabulary(request, spec.metadata);
   if (row.after_vocabulary != nullptr) row.after_vocabulary(model, kind, out);
   return spec;

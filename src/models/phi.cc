@@ -161,6 +161,7 @@ constexpr ModelClass kRows[] = {
      .metadata = add_phi3_metadata,
      .vocabulary = kPhi3Vocabulary,
      .defaults = kPhi3Defaults,
+     .added_tokens = AddedTokenRule::as_declared,
      .generate = add_long_factors,
      .early_metadata = add_attention_factor},
 };

@@ -88,6 +88,7 @@ struct ModelClass {
   void (*metadata)(const ModelContext&, MetadataWriter&);
   std::span<const VocabularyKind> vocabulary;
   std::span<const ConfigDefaults> defaults = {};  // of the model types this class comes with
+  AddedTokenRule added_tokens = AddedTokenRule::by_look;
 
   // Checkpoint names: what is cut out wherever it occurs, what is cut off at the start if it is
   // there, whole names that are not wanted.

@@ -109,7 +109,7 @@ def mpt(clip=None):
 
 
 def mpt_clipped():
-    config, t, vocabulary = mpt(clip=6)
+    config, t, vocabulary = mpt(clip=6.0)
     config["attn_config"] |= dict(alibi=False, kv_n_heads=HEADS)
     return config, dict(t, **{"transformer.wpe.weight": (CTX, H)}), vocabulary
 
