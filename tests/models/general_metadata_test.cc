@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "models/model_card.h"
 #include "models/model_id.h"
+#include "tokenizer/utf8.h"
 
 namespace qwodel {
 namespace {

@@ -31,6 +31,13 @@ std::size_t files_in(const fs::path& directory) {
       std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
 }
 
+VerifyReport verified(const fs::path& artifact, const fs::path& source = {}) {
+  VerifyOptions options;
+  options.artifact = artifact;
+  options.source = source;
+  return verify(options);
+}
+
 class Pipeline : public testing::Test {
  protected:
   void SetUp() override {
@@ -78,7 +85,9 @@ TEST_F(Pipeline, ReportsWhatThePlanPromised) {
     const TensorReport& tensor = done.artifacts[0].tensors[i];
     EXPECT_EQ(tensor.type, planned.artifacts[0].tensors[i].type);
     ASSERT_TRUE(tensor.nmse) << tensor.name;
-    if (tensor.type == "F32") EXPECT_EQ(*tensor.nmse, 0.0) << tensor.name;
+    if (tensor.type == "F32") {
+      EXPECT_EQ(*tensor.nmse, 0.0) << tensor.name;
+    }
     // Uniform weights at 5 to 6 bits: between a tenth of a part per thousand and five.
     if (tensor.type == "Q5_K" || tensor.type == "Q6_K") {
       EXPECT_GT(*tensor.nmse, 5e-5) << tensor.name;
@@ -109,7 +118,7 @@ TEST_F(Pipeline, SeveralTargetsGetTheEcosystemsNames) {
   EXPECT_THAT(report.artifacts[0].path.filename().string(), testing::EndsWith("-Q8_0.gguf"));
   EXPECT_THAT(report.artifacts[1].path.filename().string(), testing::EndsWith("-Q2_K.gguf"));
   for (const ArtifactReport& artifact : report.artifacts) {
-    EXPECT_EQ(verify({.artifact = artifact.path, .source = o.model}).tensors.size(),
+    EXPECT_EQ(verified(artifact.path, o.model).tensors.size(),
               artifact.tensors.size());
   }
 }
@@ -192,7 +201,7 @@ TEST_F(Pipeline, VerifyFindsADamagedArtifact) {
   bytes.resize(bytes.size() - 40);
   scratch_.write("out/truncated.gguf", bytes);
   try {
-    verify({.artifact = scratch_ / "out" / "truncated.gguf"});
+    verified(scratch_ / "out" / "truncated.gguf");
     ADD_FAILURE() << "a truncated file was found sound";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::verification_failed);

@@ -95,11 +95,14 @@ TEST(TypeMix, OverridesComeBeforeTheMixAndExplicitTypesBeforeOverrides) {
   const TensorPlan plan = plan_tensors(model.inputs, model.traits, options, nullptr, false);
   for (const PlannedTensor& tensor : plan.tensors) {
     const std::string& name = model.inputs[tensor.input].name;
-    if (name == "output.weight") EXPECT_EQ(tensor.type, TensorType::q5_k);
-    if (name == "token_embd.weight") EXPECT_EQ(tensor.type, TensorType::q3_k);
-    if (name.find("ffn_down.weight") != std::string::npos) EXPECT_EQ(tensor.type, TensorType::q8_0);
-    if (name.find("ffn_up.weight") != std::string::npos) EXPECT_EQ(tensor.type, TensorType::q2_k);
-    if (name.find("norm") != std::string::npos) EXPECT_EQ(tensor.type, TensorType::f32);
+    const auto named = [&name](const char* part) { return name.find(part) != std::string::npos; };
+    const TensorType expected = name == "output.weight"       ? TensorType::q5_k
+                                : name == "token_embd.weight" ? TensorType::q3_k
+                                : named("norm")               ? TensorType::f32
+                                : named("ffn_down")           ? TensorType::q8_0
+                                : named("ffn")                ? TensorType::q2_k
+                                                              : tensor.type;
+    EXPECT_EQ(tensor.type, expected) << name;
   }
 }
 
