@@ -18,7 +18,7 @@ struct BackendInfo {
 };
 
 struct FormatInfo {
-  std::string name;      // "Q4_K_M"
+  std::string name;  // "Q4_K_M"
   std::string summary;
   double bits_per_weight = 0;  // of the type most tensors get
 };
@@ -39,9 +39,9 @@ CheckReport check();
 
 struct RecommendOptions {
   std::filesystem::path model;
-  std::string device = "cpu";      // cpu, nvidia, iphone, mac
-  std::uint64_t memory = 0;        // bytes the device has for the model; 0: unknown
-  std::uint64_t context = 8192;    // tokens the cache must hold
+  std::string device = "cpu";    // cpu, nvidia, iphone, mac
+  std::uint64_t memory = 0;      // bytes the device has for the model; 0: unknown
+  std::uint64_t context = 8192;  // tokens the cache must hold
 };
 
 struct Recommendation {
@@ -49,9 +49,9 @@ struct Recommendation {
   std::uint64_t weight_bytes = 0;  // predicted size of the weights
   std::uint64_t memory_bytes = 0;  // with the key/value cache for the context and working space
   bool fits = true;
-  bool available = true;           // this version can write it
-  std::string reason;              // two sentences
-  std::string command;             // to run
+  bool available = true;  // this version can write it
+  std::string reason;     // two sentences
+  std::string command;    // to run
 };
 
 Recommendation recommend(const RecommendOptions& options);

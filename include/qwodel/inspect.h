@@ -25,7 +25,7 @@ struct Inspection {
   std::string format;        // "gguf", "checkpoint"
   std::string architecture;  // GGUF's name or the class in config.json; empty when unknown
   std::uint64_t parameters = 0;
-  std::uint64_t bytes = 0;   // of all tensors
+  std::uint64_t bytes = 0;  // of all tensors
   double bits_per_weight = 0;
   std::vector<std::pair<std::string, std::string>> metadata;  // values as text, long ones shortened
   std::vector<InspectedTensor> tensors;
@@ -68,14 +68,14 @@ struct TensorDifference {
 };
 
 struct DiffReport {
-  std::uint64_t tensors = 0;   // compared
-  std::uint64_t same = 0;      // of these, equal byte for byte
+  std::uint64_t tensors = 0;  // compared
+  std::uint64_t same = 0;     // of these, equal byte for byte
   std::vector<TensorDifference> differences;
   std::vector<std::string> metadata;  // "key: value | value", for two GGUF files
 };
 
-// Compares two files or directories tensor by tensor. A checkpoint and a GGUF are compared in GGUF's
-// names. Throws Error when one cannot be read.
+// Compares two files or directories tensor by tensor. A checkpoint and a GGUF are compared in
+// GGUF's names. Throws Error when one cannot be read.
 DiffReport diff(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace qwodel

@@ -7,8 +7,8 @@
 namespace qwodel {
 namespace {
 
-void encode_f32(const float* values, std::size_t rows, std::size_t cols, const float* /*importance*/,
-                std::byte* out) {
+void encode_f32(const float* values, std::size_t rows, std::size_t cols,
+                const float* /*importance*/, std::byte* out) {
   std::memcpy(out, values, rows * cols * sizeof(float));
 }
 
@@ -16,8 +16,8 @@ void decode_f32(const std::byte* in, std::size_t count, float* values) {
   std::memcpy(values, in, count * sizeof(float));
 }
 
-void encode_f16(const float* values, std::size_t rows, std::size_t cols, const float* /*importance*/,
-                std::byte* out) {
+void encode_f16(const float* values, std::size_t rows, std::size_t cols,
+                const float* /*importance*/, std::byte* out) {
   float_to_half(values, rows * cols, reinterpret_cast<std::uint16_t*>(out));
 }
 

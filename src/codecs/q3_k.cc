@@ -15,7 +15,7 @@ struct BlockQ3K {
       low[64];  // 128 values in 32 bytes: byte i holds two bits of i, i + 32, i + 64, i + 96
   std::uint8_t scales[12];  // byte j < 8: low nibbles of scales j and j + 8; byte 8 + j: the upper
                             // two bits of scales j, j + 4, j + 8, j + 12
-  std::uint16_t d;  // half
+  std::uint16_t d;          // half
 };
 static_assert(sizeof(BlockQ3K) == 110);
 

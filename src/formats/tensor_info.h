@@ -14,8 +14,8 @@ namespace qwodel {
 struct TensorInfo {
   std::string name;
   TensorType type = TensorType::f32;
-  std::vector<std::uint64_t> shape;   // outermost first (GGUF's own order is the reverse)
-  std::span<const std::byte> bytes;   // in a mapped file; row-major, validated to fit the shape
+  std::vector<std::uint64_t> shape;  // outermost first (GGUF's own order is the reverse)
+  std::span<const std::byte> bytes;  // in a mapped file; row-major, validated to fit the shape
 };
 
 // Number of values. The product was checked when the container was read.

@@ -8,8 +8,9 @@
 
 namespace qwodel {
 
-// Bytes go to a sibling ".NAME.PID.partial"; commit() syncs it and renames it over the path. Without
-// commit() the destructor removes the sibling. write_at() may be called from several threads.
+// Bytes go to a sibling ".NAME.PID.partial"; commit() syncs it and renames it over the path.
+// Without commit() the destructor removes the sibling. write_at() may be called from several
+// threads.
 class AtomicFile {
  public:
   // Reserves `size` bytes. Throws DependencyError (not_enough_space when the disk is full; failed

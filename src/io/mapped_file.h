@@ -11,7 +11,8 @@ namespace qwodel {
 // a file larger than memory passes through. Thread-safe: all methods are const.
 class MappedFile {
  public:
-  // Throws DependencyError when the file cannot be opened or mapped. An empty file maps to no bytes.
+  // Throws DependencyError when the file cannot be opened or mapped. An empty file maps to no
+  // bytes.
   explicit MappedFile(std::filesystem::path path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

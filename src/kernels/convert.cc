@@ -19,7 +19,9 @@ using DU = hn::RebindToUnsigned<DF>;
 using DU16 = hn::Rebind<std::uint16_t, DF>;
 using VU = hn::Vec<DU>;
 
-HWY_INLINE VU promote(const std::uint16_t* in) { return hn::PromoteTo(DU(), hn::LoadU(DU16(), in)); }
+HWY_INLINE VU promote(const std::uint16_t* in) {
+  return hn::PromoteTo(DU(), hn::LoadU(DU16(), in));
+}
 
 // REQUIRES: every lane fits 16 bits.
 HWY_INLINE void store_low_halves(VU value, std::uint16_t* out) {
@@ -37,7 +39,8 @@ void HalfToFloat(const std::uint16_t* in, std::size_t count, float* out) {
     const VU shifted = hn::ShiftLeft<13>(hn::And(half, hn::Set(du, 0x7FFFu)));
     // 2^112 moves the exponent bias from 15 to 127, exactly, subnormals included.
     const VU scaled = hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
-    const auto special = hn::Ge(hn::BitCast(df, shifted), hn::BitCast(df, hn::Set(du, 0x0F800000u)));
+    const auto special =
+        hn::Ge(hn::BitCast(df, shifted), hn::BitCast(df, hn::Set(du, 0x0F800000u)));
     const VU infinite = hn::Or(shifted, hn::Set(du, 0x7F800000u));
     const VU magnitude = hn::IfThenElse(hn::RebindMask(du, special), infinite, scaled);
     hn::StoreU(hn::BitCast(df, hn::Or(sign, magnitude)), df, out + i);
@@ -87,8 +90,7 @@ void FloatToBfloat16(const float* in, std::size_t count, std::uint16_t* out) {
     const VU upper = hn::ShiftRight<16>(bits);
     const VU odd = hn::And(upper, hn::Set(du, 1u));
     const VU rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(hn::Set(du, 0x7FFFu), odd)));
-    const auto nan =
-        hn::Gt(hn::And(bits, hn::Set(du, 0x7FFFFFFFu)), hn::Set(du, 0x7F800000u));
+    const auto nan = hn::Gt(hn::And(bits, hn::Set(du, 0x7FFFFFFFu)), hn::Set(du, 0x7F800000u));
     store_low_halves(hn::IfThenElse(nan, hn::Or(upper, hn::Set(du, 64u)), rounded), out + i);
   }
   for (; i < count; ++i) out[i] = qwodel::float_to_bfloat16(in[i]);

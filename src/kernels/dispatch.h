@@ -17,8 +17,8 @@ std::vector<std::string> kernel_targets();
 std::string current_kernel_target();
 
 // Restricts kernels to one target, or lifts the restriction with an empty name. The environment
-// variable QWODEL_KERNELS does the same at the first call into any kernel. Throws ValidationError for
-// a name not in kernel_targets(). Not thread-safe: call it while no kernel runs.
+// variable QWODEL_KERNELS does the same at the first call into any kernel. Throws ValidationError
+// for a name not in kernel_targets(). Not thread-safe: call it while no kernel runs.
 void use_kernel_target(const std::string& name);
 
 // Called by kernel wrappers before their first dispatch; applies QWODEL_KERNELS once.

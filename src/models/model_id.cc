@@ -10,7 +10,6 @@
 namespace qwodel {
 namespace {
 
-
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -353,6 +352,5 @@ std::string_view strip(std::string_view text) {
   }
   return text.substr(begin, end - begin);
 }
-
 
 }  // namespace qwodel

@@ -41,7 +41,9 @@ Sides model_tensors(const SourceModel& model) {
   for (std::size_t i = 0; i < model.spec.tensors.size(); ++i) {
     const ModelTensorReader* reader = &model.readers[i];
     sides[model.spec.tensors[i].name] = {
-        reader->source_type(), model.spec.tensors[i].shape, {},
+        reader->source_type(),
+        model.spec.tensors[i].shape,
+        {},
         [reader](std::uint64_t first, std::span<float> out) { reader->read(first, out); }};
   }
   return sides;
@@ -78,7 +80,9 @@ void compare_tensors(const Sides& a, const Sides& b, DiffReport& report) {
     ++report.tensors;
     if (left.shape != right.shape) {
       report.differences.push_back(
-          {name, fmt::format("shape {} | {}", shape_text(left.shape), shape_text(right.shape)), {}});
+          {name,
+           fmt::format("shape {} | {}", shape_text(left.shape), shape_text(right.shape)),
+           {}});
     } else if (same_bytes(left, right)) {
       ++report.same;
     } else {
@@ -87,10 +91,10 @@ void compare_tensors(const Sides& a, const Sides& b, DiffReport& report) {
         ++report.same;
         continue;
       }
-      const std::string what = left.type == right.type
-                                   ? "values"
-                                   : fmt::format("type {} | {}", info(left.type).name,
-                                                 info(right.type).name);
+      const std::string what =
+          left.type == right.type
+              ? "values"
+              : fmt::format("type {} | {}", info(left.type).name, info(right.type).name);
       report.differences.push_back({name, what, nmse});
     }
   }

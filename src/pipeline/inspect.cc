@@ -9,7 +9,8 @@ namespace {
 
 void add_config(const Json& config, Inspection& inspection) {
   if (const Json* classes = find_member(config, "architectures");
-      classes != nullptr && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+      classes != nullptr && classes->is_array() && !classes->empty() &&
+      classes->front().is_string()) {
     inspection.architecture = classes->front().get<std::string>();
   }
   if (!config.is_object()) return;

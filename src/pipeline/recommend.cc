@@ -16,9 +16,9 @@ namespace {
 constexpr std::array kCandidates = {FileType::q8_0,   FileType::q6_k,   FileType::q5_k_m,
                                     FileType::q4_k_m, FileType::iq4_xs, FileType::q3_k_m,
                                     FileType::q2_k};
-constexpr double kWorkingSpace = 1.05;                         // activations, tables, runtime
+constexpr double kWorkingSpace = 1.05;  // activations, tables, runtime
 constexpr std::uint64_t kRuntimeBytes = std::uint64_t{256} << 20;
-constexpr std::uint64_t kCacheValueBytes = 2;                  // F16 keys and values
+constexpr std::uint64_t kCacheValueBytes = 2;  // F16 keys and values
 
 struct Size {
   std::uint64_t weights = 0;
@@ -64,12 +64,13 @@ class Guide {
         "GGUF is what llama.cpp, Ollama and LM Studio run on a CPU, without calibration. {}",
         options_.memory == 0 ? "Q4_K_M keeps nearly all quality at under a third of 16-bit size."
         : result.fits        ? fmt::format("{} is the best quality that fits the memory with the "
-                                           "cache for {} tokens.",
+                                                  "cache for {} tokens.",
                                            info(chosen).name, options_.context)
                              : "Even the smallest usual type does not fit: take a smaller model or "
                                "a shorter context.");
-    result.command = fmt::format("qwodel quantize {} --to {} -o {}-{}.gguf", options_.model.string(),
-                                 result.target, model_name(), info(chosen).name);
+    result.command =
+        fmt::format("qwodel quantize {} --to {} -o {}-{}.gguf", options_.model.string(),
+                    result.target, model_name(), info(chosen).name);
     return result;
   }
 
@@ -78,13 +79,13 @@ class Guide {
     std::uint64_t weights = 0;
     for (const ModelTensor& tensor : model_.spec.tensors) {
       const double per_weight = tensor.keep_f32 || tensor.shape.size() < 2 ? 16.0 : bits;
-      weights += static_cast<std::uint64_t>(
-          static_cast<double>(element_count(tensor.shape)) * per_weight / 8.0);
+      weights += static_cast<std::uint64_t>(static_cast<double>(element_count(tensor.shape)) *
+                                            per_weight / 8.0);
     }
     Recommendation result = base(with_cache(weights, cache_), target, false);
     result.reason = reason;
-    result.command = fmt::format("qwodel quantize {} --to {} -o {}", options_.model.string(), target,
-                                 model_name() + output);
+    result.command = fmt::format("qwodel quantize {} --to {} -o {}", options_.model.string(),
+                                 target, model_name() + output);
     return result;
   }
 

@@ -30,7 +30,8 @@ constexpr std::uint64_t kChunkValues = std::uint64_t{1} << 18;  // a multiple of
                         ErrorCode::verification_failed);
 }
 
-// Decodes one tensor in chunks, checks that its values are finite and compares them with the source.
+// Decodes one tensor in chunks, checks that its values are finite and compares them with the
+// source.
 ErrorSums check_tensor(const std::filesystem::path& path, const WeightTensor& tensor,
                        const ModelTensorReader* source) {
   ErrorSums sums;

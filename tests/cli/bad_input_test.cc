@@ -9,9 +9,9 @@
 #include <cmath>
 #include <functional>
 
+#include "io/json.h"
 #include "tests/cli/program.h"
 #include "tests/formats/temp_directory.h"
-#include "io/json.h"
 #include "tests/pipeline/tiny_llama.h"
 
 extern char** environ;

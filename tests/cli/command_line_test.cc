@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/json.h"
 #include "tests/cli/program.h"
 #include "tests/formats/temp_directory.h"
-#include "io/json.h"
 
 namespace qwodel {
 namespace {
@@ -61,7 +61,7 @@ TEST_F(CommandLine, PlanWritesNothing) {
 
 TEST_F(CommandLine, InspectVerifyAndDiff) {
   ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q8_0 -o " + path("d.gguf")).status, 0);
-  ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q6_K -o " + path("e.gguf")).status, 0);
+  ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q4_0 -o " + path("e.gguf")).status, 0);
   const Json inspection = run_json("inspect " + path("d.gguf"));
   EXPECT_EQ(inspection["architecture"], "llama");
   EXPECT_EQ(inspection["metadata"]["general.file_type"], "7");

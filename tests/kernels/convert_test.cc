@@ -40,7 +40,8 @@ TEST_P(ConvertOnEveryTarget, All16BitValues) {
 TEST_P(ConvertOnEveryTarget, FloatsOfEveryExponent) {
   std::vector<float> in;
   for (std::uint32_t upper = 0; upper < 0x10000u; ++upper) {
-    for (const std::uint32_t lower : {0u, 1u, 0x0FFFu, 0x1000u, 0x1001u, 0x7FFFu, 0x8000u, 0xFFFFu}) {
+    for (const std::uint32_t lower :
+         {0u, 1u, 0x0FFFu, 0x1000u, 0x1001u, 0x7FFFu, 0x8000u, 0xFFFFu}) {
       in.push_back(std::bit_cast<float>(upper << 16 | lower));
     }
   }

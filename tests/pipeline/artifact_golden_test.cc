@@ -9,10 +9,10 @@
 #include <filesystem>
 
 #include "formats/checkpoint.h"
-#include "tests/formats/temp_directory.h"
 #include "io/json.h"
 #include "io/mapped_file.h"
 #include "qwodel/quantize.h"
+#include "tests/formats/temp_directory.h"
 
 namespace qwodel {
 namespace {

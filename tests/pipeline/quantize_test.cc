@@ -10,11 +10,11 @@
 #include <map>
 
 #include "formats/checkpoint.h"
-#include "tests/formats/temp_directory.h"
 #include "io/mapped_file.h"
 #include "kernels/dispatch.h"
-#include "tests/pipeline/tiny_llama.h"
 #include "qwodel/inspect.h"
+#include "tests/formats/temp_directory.h"
+#include "tests/pipeline/tiny_llama.h"
 
 namespace qwodel {
 namespace {
@@ -118,8 +118,7 @@ TEST_F(Pipeline, SeveralTargetsGetTheEcosystemsNames) {
   EXPECT_THAT(report.artifacts[0].path.filename().string(), testing::EndsWith("-Q8_0.gguf"));
   EXPECT_THAT(report.artifacts[1].path.filename().string(), testing::EndsWith("-Q2_K.gguf"));
   for (const ArtifactReport& artifact : report.artifacts) {
-    EXPECT_EQ(verified(artifact.path, o.model).tensors.size(),
-              artifact.tensors.size());
+    EXPECT_EQ(verified(artifact.path, o.model).tensors.size(), artifact.tensors.size());
   }
 }
 

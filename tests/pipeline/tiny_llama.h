@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "tests/formats/temp_directory.h"
 #include "io/json.h"
+#include "tests/formats/temp_directory.h"
 
 namespace qwodel {
 

@@ -69,9 +69,9 @@ GgufMetadata artifact_metadata(GgufMetadata metadata, FileType file_type,
 }
 
 std::vector<GgufShard> lay_out_files(const GgufMetadata& metadata,
-                                    const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                                    const std::filesystem::path& path,
-                                    std::uint64_t max_shard_size) {
+                                     const std::vector<PlanInput>& inputs, const TensorPlan& plan,
+                                     const std::filesystem::path& path,
+                                     std::uint64_t max_shard_size) {
   auto shards = split_tensors(plan, max_shard_size);
   if (shards.size() > std::numeric_limits<std::uint16_t>::max()) {
     throw Error(ErrorCode::usage, {.where = "--max-shard-size",

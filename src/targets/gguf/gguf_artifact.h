@@ -28,8 +28,8 @@ struct GgufShard {
 // The files for a plan. `max_shard_size` of 0 means one file at `path`; else shards of at most that
 // many bytes of data, named PREFIX-00001-of-0000N.gguf, the first of which holds the metadata.
 std::vector<GgufShard> lay_out_files(const GgufMetadata& metadata,
-                                    const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                                    const std::filesystem::path& path,
-                                    std::uint64_t max_shard_size);
+                                     const std::vector<PlanInput>& inputs, const TensorPlan& plan,
+                                     const std::filesystem::path& path,
+                                     std::uint64_t max_shard_size);
 
 }  // namespace qwodel
