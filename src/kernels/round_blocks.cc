@@ -220,7 +220,10 @@ HWY_INLINE void RoundAffineBlocks(const float* values, std::size_t blocks, int l
     const float* group = values + first * kBlock;
     GroupRange range(group, lanes);
     for (std::size_t lane = 0; lane < lanes; ++lane) {
-      if (range.min[lane] == 0.0f) range.min[lane] = FirstZero(group + lane * kBlock);
+      if (range.min[lane] != 0.0f) continue;
+      range.min[lane] = FirstZero(group + lane * kBlock);
+      // Zeros of both signs only: their width is +0, as of one value with itself.
+      if (range.max[lane] == 0.0f) range.max[lane] = range.min[lane];
     }
     const VF width = hn::Sub(LoadLanes(range.max), LoadLanes(range.min));
     const GroupScales scales(hn::Div(width, Set(static_cast<float>(levels))));

@@ -112,6 +112,13 @@ inline double bits(SplitMix& rng, int, int) {
   return std::ldexp(sign * mantissa, static_cast<int>(rng.below(140)) - 133);
 }
 
+inline double zeros(SplitMix& rng, int row, int col) {
+  const bool negative = rng.below(2) == 1;
+  const bool outlier = row >= 2 && col % 100 == 99;
+  const double zero = negative ? -0.0 : 0.0;
+  return outlier ? std::ldexp(row == 2 ? 1 : -1, -5) : zero;
+}
+
 }  // namespace inputs
 
 struct CodecInput {
@@ -126,6 +133,7 @@ inline const std::vector<CodecInput>& codec_inputs() {
       {"tiny", inputs::tiny},         {"huge", inputs::huge},
       {"uneven", inputs::uneven},     {"special", inputs::special},
       {"ties", inputs::ties},         {"bits", inputs::bits},
+      {"zeros", inputs::zeros},
   };
   return list;
 }

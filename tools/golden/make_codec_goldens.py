@@ -122,8 +122,14 @@ def bits(rng, row, col):
     return math.ldexp(sign * mantissa, rng.below(140) - 133)
 
 
+def zeros(rng, row, col):
+    """Zeros of both signs, in two rows with lone values of one sign."""
+    zero = -0.0 if rng.below(2) == 1 else 0.0
+    return math.ldexp(1 if row == 2 else -1, -5) if row >= 2 and col % 100 == 99 else zero
+
+
 INPUTS = {function.__name__: function for function in
-          (gaussian, heavy_tail, lattice, positive, tiny, huge, uneven, special, ties, bits)}
+          (gaussian, heavy_tail, lattice, positive, tiny, huge, uneven, special, ties, bits, zeros)}
 
 
 def make_rows(name):
