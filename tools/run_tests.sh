@@ -7,7 +7,8 @@
 #   tsan    the tests of the pipeline's thread pool under ThreadSanitizer
 #   tidy    clang-tidy from PyPI over the library (not in the default run: it is slow)
 #   fuzz    every libFuzzer target for 60 seconds (not in the default run)
-#   oracle  golden files made anew by the reference implementations (not in the default run)
+#   oracle  golden files made anew by the reference implementations (not in the default run; needs
+#           QWODEL_ORACLES and QWODEL_CONVERTER, see tools/oracle/run.sh)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
@@ -50,7 +51,7 @@ stage_tidy() {
 
 stage_fuzz() { tools/run_fuzzers.sh 60; }
 
-stage_oracle() { tools/oracle/run.sh; }
+stage_oracle() { tools/oracle/run.sh "$QWODEL_ORACLES" "$QWODEL_CONVERTER" "${QWODEL_SHARED:-../shared}"; }
 
 tools/install_packages.sh
 if [ $# -gt 0 ]; then

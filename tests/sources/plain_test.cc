@@ -36,7 +36,8 @@ void expect_values(const std::string& type, const std::string& bytes, std::vecto
   for (std::size_t first = 0; first <= expected.size(); ++first) {
     std::vector<float> values(expected.size() - first, -99.0f);
     tensor->read(first, values);
-    EXPECT_EQ(std::memcmp(values.data(), expected.data() + first, values.size() * sizeof(float)), 0)
+    EXPECT_TRUE(values.empty() || std::memcmp(values.data(), expected.data() + first,
+                                              values.size() * sizeof(float)) == 0)
         << type << " from " << first;
     const auto storage = tensor->storage(first, values.size());
     ASSERT_EQ(storage.size(), 1u);
