@@ -2,7 +2,7 @@
 # Installs what Qwodel's build and tests need on Debian or Ubuntu. Run as root, or with sudo there.
 set -eu
 packages="cmake ninja-build g++ pkg-config git ca-certificates
-  libhwy-dev libtbb-dev libfmt-dev nlohmann-json3-dev libcli11-dev libzip-dev libpcre2-dev
+  libhwy-dev libtbb-dev libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev
   libutf8proc-dev libxxhash-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
   libgtest-dev libgmock-dev libbenchmark-dev clang-14 libclang-rt-14-dev python3-venv"
 missing=""

@@ -152,12 +152,31 @@ int thread_count(const QuantizeOptions& options) {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-WriteOptions write_options(const QuantizeOptions& options) {
+// Buffers hold every value of a tile as float twice and its bytes; --max-memory makes tiles
+// smaller, down to one row.
+WriteOptions write_options(const QuantizeOptions& options,
+                           const std::vector<TileEncoder>& encoders) {
+  constexpr std::uint64_t kBytesPerValue = 16;
   WriteOptions result;
   result.threads = thread_count(options);
   result.replace = options.force;
   result.progress = &options.progress;
   result.cancel = options.cancel;
+  if (options.max_memory == 0) return result;
+  const std::uint64_t values =
+      options.max_memory / static_cast<std::uint64_t>(result.threads) / kBytesPerValue;
+  std::uint64_t widest = 0;
+  for (const TileEncoder& encoder : encoders) widest = std::max(widest, encoder.cols());
+  if (values < widest) {
+    throw DependencyError({.where = "--max-memory",
+                           .found = fmt::format("{} bytes", options.max_memory),
+                           .expected = fmt::format("at least {}, for one row per thread",
+                                                   widest * kBytesPerValue *
+                                                       static_cast<std::uint64_t>(result.threads)),
+                           .remedy = "allow more memory or use fewer --threads"},
+                          ErrorCode::not_enough_space);
+  }
+  result.tile_values = std::min(result.tile_values, values);
   return result;
 }
 
@@ -168,7 +187,7 @@ void run_artifact(const QuantizeOptions& options, const SourceModel& model,
   for (const PlannedTensor& tensor : artifact.plan.tensors) {
     encoders.emplace_back(model.readers[tensor.input], artifact.inputs[tensor.input], tensor);
   }
-  const auto errors = write_artifact(artifact.files, encoders, write_options(options));
+  const auto errors = write_artifact(artifact.files, encoders, write_options(options, encoders));
   for (std::size_t i = 0; i < errors.size(); ++i) report.tensors[i].nmse = errors[i].nmse();
 }
 

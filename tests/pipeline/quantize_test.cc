@@ -72,6 +72,11 @@ TEST_F(Pipeline, BytesDoNotDependOnThreadsOrKernels) {
     }
   }
   use_kernel_target("");
+  QuantizeOptions small = options("Q4_K_M");
+  small.force = true;
+  small.max_memory = 40'000;  // tiles of a row or two
+  quantize(small);
+  EXPECT_TRUE(bytes_of_file(small.output) == expected);
 }
 
 TEST_F(Pipeline, ReportsWhatThePlanPromised) {
