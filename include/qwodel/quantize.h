@@ -67,8 +67,9 @@ struct ArtifactReport {
 
 struct QuantizeReport {
   std::vector<ArtifactReport> artifacts;
-  std::uint64_t peak_memory_bytes =
-      0;  // of the process, mapped files not counted; an estimate in a plan
+  // Peak resident memory of the process so far, pages of mapped checkpoints included. In a plan
+  // that is what planning took, not a forecast of the run.
+  std::uint64_t peak_memory_bytes = 0;
   double seconds = 0;
 };
 
