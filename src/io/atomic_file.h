@@ -8,29 +8,45 @@
 
 namespace qwodel {
 
-// Bytes go to a sibling ".NAME.PID.partial"; commit() syncs it and renames it over the path.
-// Without commit() the destructor removes the sibling. write_at() may be called from several
-// threads.
+// Where bytes are until commit().
+enum class Staging : std::uint8_t {
+  nameless,  // in a file without a name, which the kernel frees when the process dies; `sibling`
+             // where the file system offers none (NFS, FUSE)
+  sibling,   // in ".NAME.PID.partial" beside the path, which a killed process leaves behind
+};
+
+// commit() syncs the bytes and gives them their name; without it the destructor frees them.
+// write_at() and read_at() may be called from several threads.
 class AtomicFile {
  public:
   // Reserves `size` bytes. Throws DependencyError (not_enough_space when the disk is full; failed
   // when the folder cannot be written, or when the path exists and `replace` is false).
-  AtomicFile(std::filesystem::path path, std::uint64_t size, bool replace);
+  AtomicFile(std::filesystem::path path, std::uint64_t size, bool replace,
+             Staging staging = Staging::nameless);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes);
 
-  // The sibling, to read back before commit().
-  const std::filesystem::path& temporary_path() const { return temporary_; }
-  const std::filesystem::path& path() const { return path_; }
+  // Fills `bytes`; throws DependencyError when the file ends before.
+  void read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
+
+  // Starts moving written bytes to the disk, so that commit() has less to wait for; a hint.
+  void start_writeback(std::uint64_t offset, std::uint64_t size);
+
+  std::uint64_t size() const;
+  Staging staging() const { return temporary_.empty() ? Staging::nameless : Staging::sibling; }
 
   void commit();
 
  private:
+  void open_nameless();
+  void open_sibling();
+  void give_name();
+
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  // empty while the file has no name
   bool replace_;
   int file_ = -1;
 };

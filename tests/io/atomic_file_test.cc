@@ -5,7 +5,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -32,58 +34,73 @@ std::size_t files_in(const fs::path& folder) {
       std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
 
-TEST(AtomicFile, AppearsOnCommitOnly) {
+// Every test runs with a nameless file (where the file system of the temporary folder has them) and
+// with a sibling.
+class AtomicFileTest : public testing::TestWithParam<Staging> {};
+
+INSTANTIATE_TEST_SUITE_P(Stagings, AtomicFileTest,
+                         testing::Values(Staging::nameless, Staging::sibling),
+                         [](const auto& test) {
+                           return test.param == Staging::nameless ? "nameless" : "sibling";
+                         });
+
+TEST_P(AtomicFileTest, AppearsOnCommitOnly) {
   const TempDirectory folder;
-  AtomicFile file(folder / "x", 6, false);
+  AtomicFile file(folder / "x", 6, false, GetParam());
   file.write_at(3, bytes_of_text("def"));
   file.write_at(0, bytes_of_text("abc"));
+  file.start_writeback(0, 6);
   EXPECT_FALSE(fs::exists(folder / "x"));
-  EXPECT_EQ(content_of(file.temporary_path()), "abcdef");
-  EXPECT_EQ(file.temporary_path().parent_path(), folder.path());
+  EXPECT_EQ(files_in(folder.path()), file.staging() == Staging::sibling ? 1u : 0u);
+  EXPECT_EQ(file.size(), 6u);
+  std::array<std::byte, 4> part{};
+  file.read_at(2, part);
+  EXPECT_EQ(std::memcmp(part.data(), "cdef", 4), 0);
+  expect_error<DependencyError>([&] { file.read_at(3, part); }, "end of the file");
   file.commit();
   EXPECT_EQ(content_of(folder / "x"), "abcdef");
   EXPECT_EQ(files_in(folder.path()), 1u);
 }
 
-TEST(AtomicFile, LeavesNothingWithoutCommit) {
+TEST_P(AtomicFileTest, LeavesNothingWithoutCommit) {
   const TempDirectory folder;
   {
-    AtomicFile file(folder / "x", 100, false);
+    AtomicFile file(folder / "x", 100, false, GetParam());
     file.write_at(0, bytes_of_text("abc"));
-    EXPECT_EQ(files_in(folder.path()), 1u);
   }
   EXPECT_EQ(files_in(folder.path()), 0u);
 }
 
-TEST(AtomicFile, ReplacesOnlyWhenAsked) {
+TEST_P(AtomicFileTest, ReplacesOnlyWhenAsked) {
   const TempDirectory folder;
   folder.write("x", "old");
   expect_error<DependencyError>([&] { AtomicFile(folder / "x", 1, false); }, "existing");
   EXPECT_EQ(content_of(folder / "x"), "old");
   {
-    AtomicFile file(folder / "x", 3, true);
+    AtomicFile file(folder / "x", 3, true, GetParam());
     file.write_at(0, bytes_of_text("new"));
     EXPECT_EQ(content_of(folder / "x"), "old");
     file.commit();
   }
   EXPECT_EQ(content_of(folder / "x"), "new");
+  EXPECT_EQ(files_in(folder.path()), 1u);
   fs::create_symlink("gone", folder / "link");
   expect_error<DependencyError>([&] { refuse_existing(folder / "link", false); }, "existing");
   EXPECT_NO_THROW(refuse_existing(folder / "link", true));
   EXPECT_NO_THROW(refuse_existing(folder / "free", false));
 }
 
-TEST(AtomicFile, AFileThatCameMeanwhileStays) {
+TEST_P(AtomicFileTest, AFileThatCameMeanwhileStays) {
   const TempDirectory folder;
-  AtomicFile file(folder / "x", 1, false);
+  AtomicFile file(folder / "x", 1, false, GetParam());
   folder.write("x", "other");
   expect_error<DependencyError>([&] { file.commit(); }, "existing");
   EXPECT_EQ(content_of(folder / "x"), "other");
 }
 
-TEST(AtomicFile, ThreadsWriteTheirParts) {
+TEST_P(AtomicFileTest, ThreadsWriteTheirParts) {
   const TempDirectory folder;
-  AtomicFile file(folder / "x", 8000, false);
+  AtomicFile file(folder / "x", 8000, false, GetParam());
   std::vector<std::thread> threads;
   for (std::uint64_t i = 0; i < 8; ++i) {
     threads.emplace_back([&file, i] {
@@ -100,19 +117,20 @@ TEST(AtomicFile, ThreadsWriteTheirParts) {
   }
 }
 
-TEST(AtomicFile, PlacesThatCannotBeWritten) {
+TEST_P(AtomicFileTest, PlacesThatCannotBeWritten) {
   const TempDirectory folder;
   expect_error<DependencyError>([&] { AtomicFile(folder / "gone" / "x", 1, false); },
                                 "No such file");
   expect_error<DependencyError>([&] { AtomicFile(folder.write("f", "") / "x", 1, false); },
                                 "Not a directory");
   fs::create_directory(folder / "d");
-  AtomicFile file(folder / "d", 1, true);
+  AtomicFile file(folder / "d", 1, true, GetParam());
   expect_error<DependencyError>([&] { file.commit(); }, "directory");
+  EXPECT_TRUE(fs::is_directory(folder / "d"));
 }
 
 // A file-size limit stands for a full disk: both fail when the room is reserved.
-TEST(AtomicFile, NoRoom) {
+TEST_P(AtomicFileTest, NoRoom) {
   const TempDirectory folder;
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -120,7 +138,7 @@ TEST(AtomicFile, NoRoom) {
   const rlimit small{.rlim_cur = 1000, .rlim_max = before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   try {
-    AtomicFile file(folder / "x", 1'000'000, false);
+    AtomicFile file(folder / "x", 1'000'000, false, GetParam());
     ADD_FAILURE() << "reserved more than the limit";
   } catch (const DependencyError& error) {
     EXPECT_EQ(error.code(), ErrorCode::not_enough_space) << error.what();
