@@ -1,7 +1,6 @@
 // The program: a table of verbs, one place where an error becomes a message and an exit status.
 #include <fmt/format.h>
 
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -13,9 +12,9 @@
 namespace qwodel::cli {
 namespace {
 
-constexpr std::array<Verb, 9> kVerbs = {
-    add_quantize,  add_plan,         add_inspect,       add_verify, add_diff,
-    add_recommend, add_list_formats, add_list_backends, add_check,
+constexpr Verb kVerbs[] = {
+    add_quantize, add_plan,      add_inspect,      add_verify,        add_diff,
+    add_tokenize, add_recommend, add_list_formats, add_list_backends, add_check,
 };
 
 Common common;

@@ -27,6 +27,7 @@ std::function<int()> add_plan(CLI::App& app, Common& common);
 std::function<int()> add_inspect(CLI::App& app, Common& common);
 std::function<int()> add_verify(CLI::App& app, Common& common);
 std::function<int()> add_diff(CLI::App& app, Common& common);
+std::function<int()> add_tokenize(CLI::App& app, Common& common);
 std::function<int()> add_recommend(CLI::App& app, Common& common);
 std::function<int()> add_list_formats(CLI::App& app, Common& common);
 std::function<int()> add_list_backends(CLI::App& app, Common& common);

@@ -6,3 +6,4 @@
 #include "qwodel/inspect.h"   // IWYU pragma: export
 #include "qwodel/progress.h"  // IWYU pragma: export
 #include "qwodel/quantize.h"  // IWYU pragma: export
+#include "qwodel/tokenize.h"  // IWYU pragma: export

@@ -1,6 +1,5 @@
 #include "tokenizer/byte_alphabet.h"
 
-#include <algorithm>
 #include <array>
 
 #include "tokenizer/utf8.h"
@@ -23,17 +22,22 @@ constexpr std::array<char32_t, 256> make_alphabet() {
 
 constexpr auto kAlphabet = make_alphabet();
 
+constexpr auto kBytes = [] {
+  std::array<std::int16_t, 0x144> bytes{};  // the alphabet ends at U+0143
+  for (auto& byte : bytes) byte = -1;
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    bytes[kAlphabet[byte]] = static_cast<std::int16_t>(byte);
+  }
+  return bytes;
+}();
+
 }  // namespace
 
 char32_t byte_character(std::uint8_t byte) { return kAlphabet[byte]; }
 
 std::optional<std::uint8_t> character_byte(char32_t character) {
-  if (character < 0x100 && stands_for_itself(static_cast<unsigned>(character))) {
-    return static_cast<std::uint8_t>(character);
-  }
-  const auto found = std::find(kAlphabet.begin(), kAlphabet.end(), character);
-  if (character < 0x100 || found == kAlphabet.end()) return std::nullopt;
-  return static_cast<std::uint8_t>(found - kAlphabet.begin());
+  if (character >= kBytes.size() || kBytes[character] < 0) return std::nullopt;
+  return static_cast<std::uint8_t>(kBytes[character]);
 }
 
 std::string to_byte_alphabet(std::string_view bytes) {
@@ -44,15 +48,24 @@ std::string to_byte_alphabet(std::string_view bytes) {
   return text;
 }
 
-std::string decode_byte_level(std::string_view token) {
-  std::string bytes;
+void append_alphabet_bytes(std::string_view token, std::string& bytes) {
+  const std::size_t before = bytes.size();
   for (std::string_view rest = token; !rest.empty();) {
     const CodePoint point = first_code_point(rest);
     const auto byte = point.size != 0 ? character_byte(point.value) : std::nullopt;
-    if (!byte) return to_valid_utf8(token);
+    if (!byte) {
+      bytes.resize(before);
+      bytes += token;
+      return;
+    }
     bytes += static_cast<char>(*byte);
     rest.remove_prefix(point.size);
   }
+}
+
+std::string decode_byte_level(std::string_view token) {
+  std::string bytes;
+  append_alphabet_bytes(token, bytes);
   return to_valid_utf8(bytes);
 }
 

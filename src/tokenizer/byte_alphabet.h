@@ -18,6 +18,10 @@ std::optional<std::uint8_t> character_byte(char32_t character);
 
 std::string to_byte_alphabet(std::string_view bytes);
 
+// Appends the bytes that a token stands for: those of its characters if all are of the alphabet,
+// otherwise its own.
+void append_alphabet_bytes(std::string_view token, std::string& bytes);
+
 // What a byte-level decoder shows for a token: its bytes if all characters are of the alphabet,
 // otherwise the token itself; invalid UTF-8 becomes U+FFFD.
 std::string decode_byte_level(std::string_view token);

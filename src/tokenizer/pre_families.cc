@@ -272,7 +272,10 @@ PreTokenizer pre_tokenizer_of(const PreFamily& family) {
 std::optional<std::vector<std::string_view>> patterns_of(const PreTokenizer& pre_tokenizer) {
   std::vector<std::string_view> patterns;
   for (const auto& step : pre_tokenizer.steps()) {
-    if (std::holds_alternative<PrefixSpaceStep>(step)) continue;
+    if (std::holds_alternative<PrefixSpaceStep>(step) ||
+        std::holds_alternative<ByteAlphabetStep>(step)) {
+      continue;
+    }
     const auto* split = std::get_if<SplitStep>(&step);
     if (split == nullptr || split->behavior != SplitBehavior::isolated || split->invert) {
       return std::nullopt;

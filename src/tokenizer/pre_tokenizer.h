@@ -44,16 +44,50 @@ struct MetaspaceStep {
   bool split = true;  // a word starts at each replacement
 };
 
+// Writes bytes in the byte-level alphabet. Only there when a step follows: the last one to do so
+// changes no words.
+struct ByteAlphabetStep {};
+
+// Words of so many characters.
+struct FixedLengthStep {
+  std::size_t length = 5;
+};
+
+// A text and the words it was cut into.
+struct SplitText {
+  std::string_view text;         // what the ranges mean
+  std::string storage;           // that text, where a step rewrote it
+  std::vector<TextRange> words;  // none empty
+  bool is_start = true;          // nothing stands before the text
+
+  explicit SplitText(std::string_view whole) : text(whole) {
+    if (!whole.empty()) words.push_back({0, whole.size()});
+  }
+  SplitText(const SplitText&) = delete;
+  SplitText& operator=(const SplitText&) = delete;
+
+  std::string_view word(const TextRange& range) const {
+    return text.substr(range.begin, range.end - range.begin);
+  }
+  // Takes another text with other words.
+  void rewrite(std::string new_text, std::vector<TextRange> new_words);
+};
+
 class PreTokenizer {
  public:
-  using Step = std::variant<SplitStep, PrefixSpaceStep, MetaspaceStep>;
+  using Step =
+      std::variant<SplitStep, PrefixSpaceStep, MetaspaceStep, ByteAlphabetStep, FixedLengthStep>;
 
   // `definition` may be null: the text is one word. Throws ValidationError for a step that is
   // unknown or incomplete, or an expression that does not compile.
   PreTokenizer(const Json& definition, const std::string& source);
   explicit PreTokenizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
 
-  // The words, none empty. Bytes are not written in the byte-level alphabet yet. REQUIRES: UTF-8.
+  // Cuts the words of `split`, each on its own. With has_byte_level() they are bytes, maybe parts
+  // of characters; else they are UTF-8. REQUIRES: UTF-8.
+  void split(SplitText& split) const;
+
+  // The words of a text, none empty, as if no step wrote bytes in the byte-level alphabet.
   std::vector<std::string> split(std::string_view text) const;
 
   const std::vector<Step>& steps() const { return steps_; }
@@ -63,6 +97,7 @@ class PreTokenizer {
   void add(const Json& definition, const std::string& source, int depth);
   void add_split(const Json& definition, const std::string& source);
   void add_metaspace(const Json& definition);
+  void add_step(Step step);
 
   std::vector<Step> steps_;
   bool has_byte_level_ = false;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include "qwodel/error.h"
 
@@ -24,6 +25,23 @@ struct Free {
 using MatchData = std::unique_ptr<pcre2_match_data, Free<pcre2_match_data, pcre2_match_data_free>>;
 using MatchContext =
     std::unique_ptr<pcre2_match_context, Free<pcre2_match_context, pcre2_match_context_free>>;
+
+// What matching needs besides the expression, one per thread.
+struct MatchState {
+  MatchState()
+      : data(pcre2_match_data_create(1, nullptr)),  // where the whole match is, no groups
+        context(pcre2_match_context_create(nullptr)),
+        stack(pcre2_jit_stack_create(32 * 1024, 1024 * 1024, nullptr)) {
+    if (!data || !context || !stack) throw std::bad_alloc();
+    pcre2_set_match_limit(context.get(), kMatchLimit);
+    pcre2_set_heap_limit(context.get(), kHeapLimitKiB);
+    pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+  }
+
+  MatchData data;
+  MatchContext context;
+  std::unique_ptr<pcre2_jit_stack, Free<pcre2_jit_stack, pcre2_jit_stack_free>> stack;
+};
 
 std::string message_of(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -59,39 +77,45 @@ Regex::~Regex() = default;
 Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 
-std::vector<TextRange> Regex::find_all(std::string_view text) const {
-  const MatchData data(pcre2_match_data_create_from_pattern(code_->compiled.get(), nullptr));
-  const MatchContext context(pcre2_match_context_create(nullptr));
-  if (!data || !context) throw std::bad_alloc();
-  pcre2_set_match_limit(context.get(), kMatchLimit);
-  pcre2_set_heap_limit(context.get(), kHeapLimitKiB);
+void Regex::refuse(int error) const {
+  throw ValidationError(
+      {.where = source_,
+       .found = fmt::format("the expression {} ({})", pattern_.substr(0, 200), message_of(error)),
+       .expected = "one that matches within its limits",
+       .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
+}
 
+std::vector<TextRange> Regex::find_all(std::string_view text) const {
   std::vector<TextRange> matches;
+  find_all(text, matches);
+  return matches;
+}
+
+void Regex::find_all(std::string_view text, std::vector<TextRange>& matches) const {
+  thread_local const MatchState state;
+  matches.clear();
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  std::uint32_t options = 0;
+  const PCRE2_SIZE* found = pcre2_get_ovector_pointer(state.data.get());
+  std::size_t least = 0;
   for (std::size_t at = 0; at <= text.size();) {
-    const int count = pcre2_match(code_->compiled.get(), subject, text.size(), at, options,
-                                  data.get(), context.get());
+    const auto match = [&](std::uint32_t options) {
+      return pcre2_match(code_->compiled.get(), subject, text.size(), at,
+                         options | PCRE2_NO_UTF_CHECK, state.data.get(), state.context.get());
+    };
+    int count = match(0);
+    // The interpreter needs no stack of its own, only more time.
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT) count = match(PCRE2_NO_JIT);
     if (count == PCRE2_ERROR_NOMATCH) break;
-    if (count < 0) {
-      throw ValidationError({.where = source_,
-                             .found = fmt::format("the expression {} ({})", pattern_.substr(0, 200),
-                                                  message_of(count)),
-                             .expected = "one that matches within its limits",
-                             .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
-    }
-    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(data.get());
-    options = PCRE2_NO_UTF_CHECK;
-    const std::size_t least = matches.empty() ? 0 : matches.back().end;
-    const TextRange match = {std::max(found[0], least), std::max(found[1], least)};
-    if (match.begin <= match.end) matches.push_back(match);
-    at = std::max(at, match.end);
-    if (match.end > match.begin) continue;
+    if (count < 0) refuse(count);
+    const std::size_t begin = std::max(found[0], least), end = std::max(found[1], least);
+    if (begin <= end) matches.push_back({begin, end});
+    least = end;
+    at = std::max(at, end);
+    if (end > begin) continue;
     // An empty match: go on behind the next code point. (\K may even put the end before `at`.)
     ++at;
     while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
   }
-  return matches;
 }
 
 std::string quote_regex(std::string_view text) {

@@ -28,10 +28,15 @@ class Regex {
   // when matching exceeds its limits.
   std::vector<TextRange> find_all(std::string_view text) const;
 
+  // The same into a vector that is cleared first.
+  void find_all(std::string_view text, std::vector<TextRange>& matches) const;
+
   const std::string& pattern() const { return pattern_; }
 
  private:
   struct Code;
+  [[noreturn]] void refuse(int error) const;
+
   std::unique_ptr<Code> code_;
   std::string pattern_, source_;
 };

@@ -1,37 +1,38 @@
 #include "tokenizer/tokenizer.h"
 
+#include <fmt/format.h>
+
 #include "qwodel/error.h"
+#include "tokenizer/tokenizer_state.h"
+#include "tokenizer/utf8.h"
 
 namespace qwodel {
-
-struct Tokenizer::State {};
-
-namespace {
-
-[[noreturn]] void refuse(std::string source) {
-  throw FormatNotSupportedError({.where = std::move(source),
-                                 .found = "a tokenizer",
-                                 .expected = "one of the kinds that can be run",
-                                 .remedy = ""});
-}
-
-}  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-std::vector<std::uint32_t> Tokenizer::encode(std::string_view, const EncodeOptions&) const {
-  return {};
+std::vector<std::uint32_t> Tokenizer::encode(std::string_view text,
+                                             const EncodeOptions& options) const {
+  if (is_utf8(text)) return state_->encode(text, options);
+  return state_->encode(to_valid_utf8(text), options);
 }
-std::string Tokenizer::decode(std::span<const std::uint32_t>, bool) const { return {}; }
-std::uint64_t Tokenizer::vocab_size() const { return 0; }
-std::optional<std::uint32_t> Tokenizer::bos_id() const { return std::nullopt; }
-std::optional<std::uint32_t> Tokenizer::eos_id() const { return std::nullopt; }
-bool Tokenizer::adds_bos() const { return false; }
 
-Tokenizer load_tokenizer(const std::filesystem::path& directory) { refuse(directory.string()); }
-Tokenizer load_tokenizer(const GgufMetadata&, const std::string& source) { refuse(source); }
+std::string Tokenizer::decode(std::span<const std::uint32_t> ids, bool skip_special) const {
+  for (const std::uint32_t id : ids) {
+    if (id < state_->vocab_size) continue;
+    throw ValidationError({.where = "token ids",
+                           .found = fmt::format("{}", id),
+                           .expected = fmt::format("ids below {}", state_->vocab_size),
+                           .remedy = "use the tokenizer that made these ids"});
+  }
+  return state_->decode(ids, skip_special);
+}
+
+std::uint64_t Tokenizer::vocab_size() const { return state_->vocab_size; }
+std::optional<std::uint32_t> Tokenizer::bos_id() const { return state_->bos; }
+std::optional<std::uint32_t> Tokenizer::eos_id() const { return state_->eos; }
+bool Tokenizer::adds_bos() const { return state_->adds_bos; }
 
 }  // namespace qwodel

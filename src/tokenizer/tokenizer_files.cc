@@ -91,7 +91,8 @@ std::vector<AddedToken> parse_added_tokens_decoder(const Json& tokenizer_config,
     }
     const bool too_large = error == std::errc::result_out_of_range;
     tokens.push_back({*text, bounded(too_large ? kMaxTokens : id), flag(token, "special"),
-                      flag(token, "normalized")});
+                      flag(token, "normalized"), flag(token, "single_word"), flag(token, "lstrip"),
+                      flag(token, "rstrip")});
   }
   sort_by_id(tokens);
   return tokens;

@@ -104,7 +104,7 @@ class Parser {
           refuse(fmt::format("entry {} of \"vocab\"", entries.size()), "[token, finite score]");
         }
         entries.push_back({std::move(pair[0].get_ref<std::string&>()),
-                           static_cast<std::uint32_t>(entries.size()), pair[1].get<float>()});
+                           static_cast<std::uint32_t>(entries.size()), pair[1].get<double>()});
       }
       return entries;
     }
@@ -157,6 +157,15 @@ class Parser {
         prefix && prefix->is_string()) {
       result.continuing_subword_prefix = prefix->get<std::string>();
     }
+    if (const Json* suffix = find_member(model, "end_of_word_suffix");
+        suffix && suffix->is_string()) {
+      result.end_of_word_suffix = suffix->get<std::string>();
+    }
+    if (const Json* most = find_member(model, "max_input_chars_per_word");
+        most && most->is_number_unsigned()) {
+      result.max_word_characters = most->get<std::uint64_t>();
+    }
+    result.fuse_unknown = flag(model, "fuse_unk");
     result.byte_fallback = flag(model, "byte_fallback");
     result.ignore_merges = flag(model, "ignore_merges");
   }
@@ -179,8 +188,9 @@ class Parser {
                "an object with \"id\" and \"content\"");
       }
       const auto& text = content->get_ref<const std::string&>();
-      result.push_back(
-          {text, parse_id(*id, text), flag(token, "special"), flag(token, "normalized")});
+      result.push_back({text, parse_id(*id, text), flag(token, "special"),
+                        flag(token, "normalized"), flag(token, "single_word"),
+                        flag(token, "lstrip"), flag(token, "rstrip")});
     }
     return result;
   }

@@ -23,7 +23,7 @@ enum class TokenModel : std::uint8_t { bpe, unigram, wordpiece, wordlevel };
 struct VocabularyEntry {
   std::string text;
   std::uint32_t id = 0;
-  float score = 0;  // unigram only: log probability
+  double score = 0;  // unigram only: log probability
 };
 
 // Two tokens that byte-pair encoding joins; an earlier pair is joined first.
@@ -34,8 +34,10 @@ struct Merge {
 struct AddedToken {
   std::string text;
   std::uint32_t id = 0;
-  bool special = false;     // not shown when decoding
-  bool normalized = false;  // is looked for after the normalizer
+  bool special = false;                 // not shown when decoding
+  bool normalized = false;              // is looked for after the normalizer
+  bool single_word = false;             // only where no word characters touch it
+  bool lstrip = false, rstrip = false;  // takes the white space on that side with it
 };
 
 struct TokenizerJson {
@@ -44,7 +46,9 @@ struct TokenizerJson {
   std::vector<Merge> merges;                // bpe only
   std::optional<std::string> unknown_token;
   std::optional<std::uint32_t> unknown_id;  // unigram only
-  std::string continuing_subword_prefix;
+  std::string continuing_subword_prefix, end_of_word_suffix;
+  bool fuse_unknown = false;  // neighbouring unknown characters are one token
+  std::optional<std::uint64_t> max_word_characters;  // wordpiece only: longer ones are unknown
   bool byte_fallback = false;
   bool ignore_merges = false;            // a word that is a token is taken whole
   std::vector<AddedToken> added_tokens;  // in the file's order

@@ -70,7 +70,7 @@ TokenTable table_of(const VocabularyContext& context) {
   for (const auto& entry : tokenizer.vocabulary) {
     const bool unknown = tokenizer.unknown_id == entry.id;
     table.set(entry.id, entry.text, unknown ? TokenType::unknown : TokenType::normal);
-    table.scores[entry.id] = entry.score;
+    table.scores[entry.id] = static_cast<float>(entry.score);
   }
   for (const AddedToken& token : added) {
     if (tokenizer.unknown_id == token.id) continue;
