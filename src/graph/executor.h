@@ -32,6 +32,7 @@ struct ExecutorOptions {
   int threads = 0;                                       // 0: all cores
   std::uint64_t batch_tokens = 4096;                     // whole sequences, at least one
   std::uint64_t hidden_memory = std::uint64_t{1} << 30;  // bytes of hidden states held in memory
+  std::uint64_t weight_memory = std::uint64_t{1} << 29;  // bytes of decoded weights held for reuse
   std::filesystem::path scratch;  // directory of the file beyond; empty: the system's
   ProgressCallback progress = {};
   const CancelToken* cancel = nullptr;
@@ -63,9 +64,22 @@ class ActivationObserver {
   virtual void on_stage_end(std::size_t stage) { static_cast<void>(stage); }
 };
 
+class HiddenStore;
+class KvCache;
+
 // The last hidden states of a forward pass: rows that the head's linear reads, [tokens,
 // hidden_size], in memory or in a file.
-class HeadInput;
+class HeadInput {
+ public:
+  explicit HeadInput(std::unique_ptr<HiddenStore> store);
+  ~HeadInput();
+
+  std::uint64_t tokens() const;
+  const HiddenStore& store() const { return *store_; }
+
+ private:
+  std::unique_ptr<HiddenStore> store_;
+};
 
 class Executor {
  public:
@@ -85,6 +99,11 @@ class Executor {
   // first_column + out.cols).
   void logits(const HeadInput& input, std::uint64_t first_token, std::uint64_t first_column,
               MatrixView out) const;
+
+  // Runs tokens that follow those the cache has seen and adds them to it. Returns the logits after
+  // the last one, [vocab_size]. Weights stay decoded between calls as far as weight_memory allows.
+  // Throws as forward() does; the cache is then of no further use.
+  std::vector<float> extend(KvCache& cache, std::span<const std::uint32_t> tokens) const;
 
  private:
   struct State;

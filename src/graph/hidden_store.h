@@ -1,0 +1,57 @@
+// Hidden states of all tokens between two stages: per batch, in memory up to a cap, then in a file
+// without a name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "core/matrix.h"
+#include "graph/aligned_buffer.h"
+
+namespace qwodel {
+
+class HiddenStore {
+ public:
+  // `rows` of each batch, all `width` wide. `scratch` is the directory of the file; empty: the
+  // system's.
+  HiddenStore(std::vector<std::size_t> rows, std::size_t width, std::uint64_t memory,
+              std::filesystem::path scratch);
+  ~HiddenStore();
+  HiddenStore(const HiddenStore&) = delete;
+  HiddenStore& operator=(const HiddenStore&) = delete;
+
+  std::size_t width() const { return width_; }
+  std::size_t batches() const { return rows_.size(); }
+
+  // Takes the rows of a batch out, from memory or into `spare`. Throws DependencyError when the
+  // file cannot be read.
+  AlignedBuffer<float> take(std::size_t batch, AlignedBuffer<float> spare);
+
+  // Puts rows in place of those taken. Returns the buffer when its content went to the file, else
+  // an empty one. Throws DependencyError (not_enough_space when the disk is full).
+  AlignedBuffer<float> put(std::size_t batch, AlignedBuffer<float> values);
+
+  // True when take() would read the file.
+  bool is_in_file(std::size_t batch) const { return batch >= in_memory_; }
+
+  // Copies rows [first, first + out.rows) of all tokens. Thread-safe while nothing is put.
+  void read(std::uint64_t first, MatrixView out) const;
+
+  std::uint64_t tokens() const { return begins_.back(); }
+
+ private:
+  void open_file();
+  void transfer(std::uint64_t row, float* to, const float* from, std::size_t count) const;
+
+  std::vector<std::size_t> rows_;
+  std::vector<std::uint64_t> begins_;  // first row of each batch, and the end
+  std::size_t width_;
+  std::size_t in_memory_ = 0;  // batches that stay in memory
+  std::filesystem::path scratch_;
+  std::vector<AlignedBuffer<float>> buffers_;
+  int file_ = -1;
+};
+
+}  // namespace qwodel

@@ -1,0 +1,201 @@
+#include "graph/stage_runner.h"
+
+#include <algorithm>
+
+#include "graph/kv_cache.h"
+#include "graph/row_tile.h"
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+// Rows that one task takes through all operations of a step. Part of the results: products of
+// other heights may round differently.
+constexpr std::size_t kTileRows = 256;
+
+// Buffers of a thread, grown to the largest step.
+struct TileScratch {
+  AlignedBuffer<float> slots;
+  AlignedBuffer<std::uint16_t> converted;
+};
+
+}  // namespace
+
+void stop_if_cancelled(const CancelToken* cancel) {
+  if (cancel == nullptr || !cancel->cancelled()) return;
+  throw Error(
+      ErrorCode::interrupted,
+      {.where = "forward pass", .found = "a request to stop", .expected = "", .remedy = ""});
+}
+
+StageRunner::StageRunner(const Machine& machine, std::size_t stage, std::size_t ops, ValueId output,
+                         ActivationObserver* observer)
+    : machine_(machine),
+      stage_index_(stage),
+      stage_(&machine.graph->stages[stage]),
+      output_(output),
+      observer_(observer),
+      schedule_(make_schedule(*stage_, ops, output, observer != nullptr, *machine.weights)),
+      buffers_(stage_->values.size()),
+      views_(stage_->values.size()) {}
+
+AlignedBuffer<float> StageRunner::run(const Batch& batch, AlignedBuffer<float> input) {
+  if (stage_->input != kNoId) {
+    const auto width = static_cast<std::size_t>(stage_->values[stage_->input].width);
+    buffers_[stage_->input] = std::move(input);
+    views_[stage_->input] = {buffers_[stage_->input].data(), batch.rows(), width};
+  }
+  for (const Step& step : schedule_.steps) {
+    stop_if_cancelled(machine_.cancel);
+    run_step(step, batch);
+    if (observer_ != nullptr) observe(step);
+    release(step);
+  }
+  routings_.clear();
+  return std::move(buffers_[output_]);
+}
+
+void StageRunner::allocate(ValueId value, std::size_t rows) {
+  const auto width = static_cast<std::size_t>(stage_->values[value].width);
+  const std::size_t height = rows * static_cast<std::size_t>(schedule_.rows_per_token[value]);
+  buffers_[value] = machine_.buffers->take(height * width);
+  views_[value] = {buffers_[value].data(), height, width};
+}
+
+void StageRunner::run_step(const Step& step, const Batch& batch) {
+  for (std::size_t i = step.first; i < step.last; ++i) {
+    const ValueId output = stage_->ops[i].output;
+    const bool is_matrix = stage_->values[output].rows != RowKind::routing;
+    if (schedule_.slots[output] == kNoId && is_matrix) allocate(output, batch.rows());
+  }
+  if (step.by_rows) {
+    run_tiles(step, batch);
+    return;
+  }
+  const Op& op = stage_->ops[step.first];
+  if (const auto* attention = std::get_if<AttentionOp>(&op.kind)) {
+    run_attention(step.first, *attention, batch);
+  } else if (const auto* router = std::get_if<RouteOp>(&op.kind)) {
+    routings_[op.output] =
+        route(*router, view(op.inputs[0]), machine_.weights->vector(router->selection_bias),
+              *machine_.threads);
+  } else if (const auto* linear = std::get_if<ExpertLinearOp>(&op.kind)) {
+    expert_linear(*linear, routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output),
+                  machine_.compute, *machine_.weights, *machine_.graph, *machine_.threads);
+  } else {
+    combine(routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output), *machine_.threads);
+  }
+}
+
+void StageRunner::run_tiles(const Step& step, const Batch& batch) {
+  std::vector<WeightRows> parts;
+  std::vector<std::size_t> part_of;
+  for (std::size_t i = step.first; i < step.last; ++i) {
+    const WeightId matrix = matrix_of(stage_->ops[i]);
+    if (matrix == kNoId) continue;
+    parts.push_back(machine_.weights->whole(matrix));
+    part_of.push_back(i);
+  }
+  const auto handles = machine_.weights->load(parts);
+  std::vector<WeightHandle> matrices(stage_->ops.size());
+  for (std::size_t i = 0; i < handles.size(); ++i) matrices[part_of[i]] = handles[i];
+  const TileContext context{.graph = machine_.graph,
+                            .stage = stage_,
+                            .batch = &batch,
+                            .weights = machine_.weights,
+                            .ropes = machine_.ropes,
+                            .compute = machine_.compute,
+                            .matrices = matrices};
+  std::size_t slot_columns = 0;
+  for (const std::uint64_t width : step.slot_widths) slot_columns += width;
+  const ValueId any = stage_->ops[step.first].output;
+  const std::size_t rows = batch.rows() * static_cast<std::size_t>(schedule_.rows_per_token[any]);
+  machine_.threads->run((rows + kTileRows - 1) / kTileRows, [&](std::size_t i) {
+    thread_local TileScratch scratch;
+    RowTile tile;
+    tile.first = i * kTileRows;
+    tile.count = std::min(kTileRows, rows - tile.first);
+    scratch.slots.reserve(slot_columns * kTileRows);
+    std::vector<float*> slots;
+    float* next = scratch.slots.data();
+    for (const std::uint64_t width : step.slot_widths) {
+      slots.push_back(next);
+      next += width * kTileRows;
+    }
+    std::vector<MatrixView> values(stage_->values.size());
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      if (schedule_.slots[v] == kNoId) {
+        if (views_[v].data != nullptr) values[v] = views_[v].row_range(tile.first, tile.count);
+      }
+    }
+    tile.values = values;
+    tile.converted = &scratch.converted;
+    for (std::size_t op = step.first; op < step.last; ++op) {
+      const ValueId output = stage_->ops[op].output;
+      if (schedule_.slots[output] != kNoId) {
+        values[output] = {slots[schedule_.slots[output]], tile.count,
+                          static_cast<std::size_t>(stage_->values[output].width)};
+      }
+      run_on_tile(context, op, tile);
+    }
+  });
+}
+
+void StageRunner::run_attention(std::size_t at, const AttentionOp& op, const Batch& batch) {
+  const auto& inputs = stage_->ops[at].inputs;
+  const MatrixView keys = view(inputs[1]);
+  const MatrixView values = view(inputs[2]);
+  std::vector<KeysAndValues> sequences;
+  for (const SequenceRows& rows : batch.sequences) {
+    KeysAndValues stored{keys.row_range(rows.first, rows.count),
+                         values.row_range(rows.first, rows.count)};
+    if (batch.cache != nullptr) {
+      KvCache::Entry& entry = batch.cache->entry(stage_index_, at);
+      stored = {KvCache::append(entry.keys, stored.keys),
+                KvCache::append(entry.values, stored.values)};
+    }
+    sequences.push_back(stored);
+  }
+  attention(op, batch, view(inputs[0]), sequences, view(stage_->ops[at].output), machine_.compute,
+            *machine_.threads);
+}
+
+// Tells the observer about inputs whose first linear is in this step.
+void StageRunner::observe(const Step& step) {
+  for (std::size_t i = step.first; i < step.last; ++i) {
+    const Op& op = stage_->ops[i];
+    if (!is_linear(op)) continue;
+    const auto before = std::span(stage_->ops).first(i);
+    const bool is_first = std::ranges::none_of(before, [&](const Op& other) {
+      return is_linear(other) && other.inputs[0] == op.inputs[0];
+    });
+    if (!is_first) continue;
+    const ConstMatrixView rows = view(op.inputs[0]);
+    if (std::holds_alternative<ExpertLinearOp>(op.kind)) {
+      visit_expert_rows(routings_.at(op.inputs[1]), rows,
+                        [&](std::size_t expert, ConstMatrixView of_expert) {
+                          observer_->on_input(stage_index_, i, expert, of_expert);
+                        });
+    } else if (const auto* heads = std::get_if<HeadLinearOp>(&op.kind)) {
+      const auto& shape = machine_.graph->weights[heads->weight].shape;
+      const auto width = static_cast<std::size_t>(shape[2]);
+      for (std::size_t h = 0; h < shape[0]; ++h) {
+        observer_->on_input(stage_index_, i, h, rows.col_range(h * width, width));
+      }
+    } else {
+      observer_->on_input(stage_index_, i, 0, rows);
+    }
+  }
+}
+
+// Gives back what no later operation reads.
+void StageRunner::release(const Step& step) {
+  for (ValueId v = 0; v < buffers_.size(); ++v) {
+    if (buffers_[v].capacity() == 0 || v == output_ || schedule_.last_use[v] >= step.last) continue;
+    machine_.buffers->give_back(std::move(buffers_[v]));
+    buffers_[v] = {};
+    views_[v] = {};
+  }
+}
+
+}  // namespace qwodel
