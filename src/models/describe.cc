@@ -123,6 +123,7 @@ ModelSpec describe_without_vocabulary(const ModelContext& model, const Json& con
                        count_parameters(spec.tensors), spec.metadata);
   row.metadata(model, out);
   spec.metadata.set_u32("general.quantization_version", kQuantizationVersion);
+  spec.hints = graph_hints(model.config, model.layers);
   return spec;
 }
 

@@ -1,8 +1,23 @@
 #include "models/gguf_model.h"
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
 #include "qwodel/error.h"
 
 namespace qwodel {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "GGUF is little-endian");
+
+// Rotary factors are part of the graph, not read by an operation.
+bool is_rope_factors(const TensorInfo& tensor) {
+  return tensor.name.starts_with("rope_") && tensor.type == TensorType::f32 &&
+         tensor.shape.size() == 1;
+}
+
+}  // namespace
 
 ModelSpec describe_gguf(const Checkpoint& checkpoint) {
   ModelSpec spec;
@@ -22,6 +37,10 @@ ModelSpec describe_gguf(const Checkpoint& checkpoint) {
     out.name = tensor.name;
     out.shape = tensor.shape;
     out.parts.push_back(whole_tensor(source, tensor.shape));
+    if (!is_rope_factors(tensor)) continue;
+    out.generated.resize(static_cast<std::size_t>(tensor.shape.front()));
+    std::memcpy(out.generated.data(), tensor.bytes.data(),
+                std::min(tensor.bytes.size(), out.generated.size() * sizeof(float)));
   }
   return spec;
 }

@@ -11,6 +11,7 @@
 
 #include "formats/gguf_value.h"
 #include "io/json.h"
+#include "models/graph_hints.h"
 
 namespace qwodel {
 
@@ -42,7 +43,8 @@ struct ModelTensor {
   bool keep_f32 = false;             // the converter writes it as F32 whatever the output type
   std::vector<TensorView> parts;
   Elementwise op = Elementwise::none;
-  std::vector<float> generated;  // values of a tensor without parts (rope factors)
+  std::vector<float> generated;  // values of a tensor without parts (rope factors); of a GGUF's
+                                 // rope factors too, which the graph computes with
 };
 
 struct ModelSpec {
@@ -51,6 +53,7 @@ struct ModelSpec {
                                      // general.file_type is 0: the target sets its value
   std::vector<std::string> sources;  // names of the checkpoint tensors that views refer to
   std::vector<ModelTensor> tensors;  // in the converter's order
+  GraphHints hints;                  // of a checkpoint: what the graph needs beyond the metadata
 };
 
 // A logical tensor of the checkpoint (after FP8/GPTQ/AWQ groups became one).
