@@ -154,6 +154,10 @@ void print_summary(const QuantizeReport& report, bool is_plan) {
                     fmt::format("{:.2f}", artifact.bits_per_weight), artifact.path.string()});
   }
   print_table({"target", "size", "bits/weight", is_plan ? "planned path" : "path"}, rows);
+  if (is_plan) {
+    fmt::print("\nforecast: {} of memory, {:.1f} s\n", bytes_text(report.peak_memory_bytes),
+               report.seconds);
+  }
 }
 
 int run(Arguments& arguments, Common& common, bool only_plan) {

@@ -67,8 +67,9 @@ struct ArtifactReport {
 
 struct QuantizeReport {
   std::vector<ArtifactReport> artifacts;
-  // Peak resident memory of the process so far, pages of mapped checkpoints included. In a plan
-  // that is what planning took, not a forecast of the run.
+  // Peak resident memory of the process, pages of mapped checkpoints included, and wall time. In a
+  // plan both are forecasts of the run: memory from its buffers and tiles, time from encoding a few
+  // tiles of the model, without what the disk adds.
   std::uint64_t peak_memory_bytes = 0;
   double seconds = 0;
 };

@@ -111,13 +111,14 @@ class Job {
     const tbb::global_control parallelism(tbb::global_control::max_allowed_parallelism, limit);
     tbb::task_arena(options_.threads).execute([&] {
       tbb::parallel_pipeline(
-          2 * limit, tbb::make_filter<void, Work*>(tbb::filter_mode::serial_in_order, issue) &
-                         tbb::make_filter<Work*, Work*>(tbb::filter_mode::parallel,
-                                                        [&](Work* work) {
-                                                          process(*work);
-                                                          return work;
-                                                        }) &
-                         tbb::make_filter<Work*, void>(tbb::filter_mode::serial_in_order, account));
+          tiles_under_way(options_.threads),
+          tbb::make_filter<void, Work*>(tbb::filter_mode::serial_in_order, issue) &
+              tbb::make_filter<Work*, Work*>(tbb::filter_mode::parallel,
+                                             [&](Work* work) {
+                                               process(*work);
+                                               return work;
+                                             }) &
+              tbb::make_filter<Work*, void>(tbb::filter_mode::serial_in_order, account));
     });
     meter.finish();
   }

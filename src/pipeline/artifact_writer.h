@@ -20,6 +20,11 @@ struct WriteOptions {
   const CancelToken* cancel = nullptr;
 };
 
+// How many tiles are in the pipeline at once.
+inline std::uint64_t tiles_under_way(int threads) {
+  return 2 * static_cast<std::uint64_t>(threads);
+}
+
 // Writes all files of an artifact, proves them by reading them back and puts them at their paths.
 // `encoders` holds one per planned tensor. Returns the error of each planned tensor. The bytes do
 // not depend on the number of threads. Throws Error; nothing is left behind then.

@@ -9,4 +9,7 @@ namespace qwodel {
 // are mapped in, which the pipeline keeps short.
 std::uint64_t peak_memory();
 
+// Resident memory of the process now, in bytes.
+std::uint64_t resident_memory();
+
 }  // namespace qwodel

@@ -13,6 +13,7 @@
 #include "io/atomic_file.h"
 #include "models/general_metadata.h"
 #include "pipeline/artifact_writer.h"
+#include "pipeline/forecast.h"
 #include "pipeline/memory.h"
 #include "pipeline/source_model.h"
 #include "pipeline/tile_encoder.h"
@@ -94,6 +95,7 @@ PlannedArtifact plan_artifact(const QuantizeOptions& options, const SourceModel&
   artifact.target = target;
   artifact.inputs = model.plan_inputs(stored_type(options, target, model));
   std::vector<std::string> names;
+  names.reserve(artifact.inputs.size());
   for (const PlanInput& input : artifact.inputs) names.push_back(input.name);
   const QuantizationTraits traits = quantization_traits(model.spec.metadata, names);
   artifact.plan =
@@ -154,8 +156,7 @@ int thread_count(const QuantizeOptions& options) {
 
 // Buffers hold every value of a tile as float twice and its bytes; --max-memory makes tiles
 // smaller, down to one row.
-WriteOptions write_options(const QuantizeOptions& options,
-                           const std::vector<TileEncoder>& encoders) {
+WriteOptions write_options(const QuantizeOptions& options, const PlannedArtifact& artifact) {
   constexpr std::uint64_t kBytesPerValue = 16;
   WriteOptions result;
   result.threads = thread_count(options);
@@ -166,7 +167,9 @@ WriteOptions write_options(const QuantizeOptions& options,
   const std::uint64_t values =
       options.max_memory / static_cast<std::uint64_t>(result.threads) / kBytesPerValue;
   std::uint64_t widest = 0;
-  for (const TileEncoder& encoder : encoders) widest = std::max(widest, encoder.cols());
+  for (const PlanInput& input : artifact.inputs) {
+    if (!input.shape.empty()) widest = std::max(widest, input.shape.back());
+  }
   if (values < widest) {
     throw DependencyError({.where = "--max-memory",
                            .found = fmt::format("{} bytes", options.max_memory),
@@ -187,7 +190,7 @@ void run_artifact(const QuantizeOptions& options, const SourceModel& model,
   for (const PlannedTensor& tensor : artifact.plan.tensors) {
     encoders.emplace_back(model.readers[tensor.input], artifact.inputs[tensor.input], tensor);
   }
-  const auto errors = write_artifact(artifact.files, encoders, write_options(options, encoders));
+  const auto errors = write_artifact(artifact.files, encoders, write_options(options, artifact));
   for (std::size_t i = 0; i < errors.size(); ++i) report.tensors[i].nmse = errors[i].nmse();
 }
 
@@ -202,6 +205,10 @@ void make_output_folder(const QuantizeOptions& options, const std::filesystem::p
                            .expected = "a folder that can be made",
                            .remedy = "choose another -o"});
   }
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 QuantizeReport run(const QuantizeOptions& options, bool dry_run) {
@@ -223,15 +230,23 @@ QuantizeReport run(const QuantizeOptions& options, bool dry_run) {
     for (const GgufShard& file : artifacts.back().files) refuse_existing(file.path, options.force);
   }
   QuantizeReport report;
+  report.seconds = seconds_since(start);  // a run opens the model as planning did
   for (const PlannedArtifact& artifact : artifacts) {
     report_warnings(options, model, artifact);
     report.artifacts.push_back(report_of(artifact));
-    if (dry_run) continue;
-    make_output_folder(options, report.artifacts.back().path);
-    run_artifact(options, model, artifact, report.artifacts.back());
+    if (dry_run) {
+      const Forecast forecast =
+          forecast_run(model, artifact.inputs, artifact.plan, write_options(options, artifact));
+      report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
+      report.seconds += forecast.encode_seconds;
+    } else {
+      make_output_folder(options, report.artifacts.back().path);
+      run_artifact(options, model, artifact, report.artifacts.back());
+    }
   }
+  if (dry_run) return report;
   report.peak_memory_bytes = peak_memory();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
   return report;
 }
 

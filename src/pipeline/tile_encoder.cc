@@ -65,13 +65,23 @@ void TileEncoder::check_finite(const std::vector<float>& values, const Tile& til
                            .remedy = remedy});
 }
 
+// llama-quantize sees what the converter wrote: values rounded to the stored type first.
+bool TileEncoder::rounds_to_stored() const {
+  const bool rounded_already = reader_->source_type() == stored_ || stored_ == type_;
+  return !rounded_already && !info(stored_).is_quantized() && stored_ != TensorType::f32;
+}
+
+std::uint64_t TileEncoder::scratch_bytes(const Tile& tile) const {
+  const std::uint64_t values = tile.rows * cols_;
+  const std::uint64_t rounded = rounds_to_stored() ? values * info(stored_).block_bytes : 0;
+  return 2 * values * sizeof(float) + rounded + tile.rows * row_bytes_;
+}
+
 void TileEncoder::read_values(const Tile& tile, Scratch& scratch) const {
   reader_->read(tile.first_row * cols_, scratch.values);
   check_finite(scratch.values, tile, "in the checkpoint",
                "the checkpoint is damaged: get it again");
-  // llama-quantize sees what the converter wrote: values rounded to the stored type first.
-  const bool rounded_already = reader_->source_type() == stored_ || stored_ == type_;
-  if (rounded_already || info(stored_).is_quantized() || stored_ == TensorType::f32) return;
+  if (!rounds_to_stored()) return;
   const Codec& stored = codec_of(stored_, name_);
   scratch.rounded.resize(scratch.values.size() * info(stored_).block_bytes);
   stored.encode(scratch.values.data(), 1, scratch.values.size(), nullptr, scratch.rounded.data());

@@ -46,12 +46,16 @@ class TileEncoder {
   // Tiles of at most about `target_values` values; none crosses from one expert to the next.
   std::vector<Tile> tiles(std::size_t tensor, std::uint64_t target_values) const;
 
+  // Bytes of the buffers that encode() of this tile needs.
+  std::uint64_t scratch_bytes(const Tile& tile) const;
+
   std::uint64_t cols() const { return cols_; }
   std::uint64_t row_bytes() const { return row_bytes_; }
   const ModelTensorReader& reader() const { return *reader_; }
 
  private:
   void read_values(const Tile& tile, Scratch& scratch) const;
+  bool rounds_to_stored() const;
   bool copy_stored_blocks(const Tile& tile, Scratch& scratch) const;
   void check_finite(const std::vector<float>& values, const Tile& tile, const char* what,
                     const char* remedy) const;

@@ -5,6 +5,7 @@
 #include "io/json.h"
 #include "tests/cli/program.h"
 #include "tests/formats/temp_directory.h"
+#include "tests/pipeline/tiny_llama.h"
 
 namespace qwodel {
 namespace {
@@ -50,6 +51,39 @@ TEST_F(CommandLine, TheOlderFormIsTheSameThing) {
   for (const auto& entry : fs::directory_iterator(scratch_ / "dir")) written = entry.path();
   EXPECT_EQ(written.extension(), ".gguf");
   EXPECT_EQ(read_text(written), read_text(scratch_ / "b.gguf"));
+}
+
+#ifdef __has_feature
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// Both are resident memory of a process of its own.
+TEST_F(CommandLine, PlanForetellsTheMemoryOfTheRun) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need memory of their own";
+  TinyLlama model;
+  model.hidden = 1024;
+  model.intermediate = 2048;
+  model.write(scratch_ / "model");
+  double one_thread = 0;
+  for (const char* threads : {"1", "8"}) {
+    const std::string arguments =
+        path("model") + " --to gguf:Q4_K_M --force -o " + path("a.gguf") + " --threads " + threads;
+    const Json plan = run_json("plan " + arguments);
+    const Json done = run_json("quantize " + arguments);
+    const auto forecast = plan["peak_memory_bytes"].get<double>();
+    const auto peak = done["peak_memory_bytes"].get<double>();
+    EXPECT_LT(peak, 1.15 * forecast) << threads << " threads";
+    EXPECT_GT(peak, 0.7 * forecast) << threads << " threads";
+    EXPECT_GT(plan["seconds"].get<double>(), 0);
+    EXPECT_GT(forecast, 1.3 * one_thread) << "eight threads have eight times the buffers";
+    one_thread = forecast;
+  }
+  const std::string table = run("plan " + path("model") + " --to gguf:Q4_K_M").out;
+  EXPECT_NE(table.find("forecast: "), std::string::npos) << table;
 }
 
 TEST_F(CommandLine, PlanWritesNothing) {
