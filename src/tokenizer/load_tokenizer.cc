@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "qwodel/error.h"
+#include "tokenizer/gguf_tokenizer.h"
 #include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 
@@ -20,11 +21,8 @@ Tokenizer load_tokenizer(const std::filesystem::path& directory) {
                                  .remedy = "copy the tokenizer files of the original model there"});
 }
 
-Tokenizer load_tokenizer(const GgufMetadata&, const std::string& source) {
-  throw FormatNotSupportedError({.where = source,
-                                 .found = "a tokenizer",
-                                 .expected = "one of the kinds that can be run",
-                                 .remedy = ""});
+Tokenizer load_tokenizer(const GgufMetadata& metadata, const std::string& source) {
+  return Tokenizer(make_gguf_tokenizer(read_gguf_vocabulary(metadata, source), source));
 }
 
 }  // namespace qwodel

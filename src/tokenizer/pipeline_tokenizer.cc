@@ -15,6 +15,7 @@
 #include "tokenizer/special_tokens.h"
 #include "tokenizer/token_decoder.h"
 #include "tokenizer/unigram_model.h"
+#include "tokenizer/utf8.h"
 #include "tokenizer/wordpiece_model.h"
 
 namespace qwodel {
@@ -83,6 +84,22 @@ class Pipeline final : public Tokenizer::State {
 
   std::vector<std::uint32_t> encode(std::string_view text,
                                     const EncodeOptions& options) const override {
+    return is_utf8(text) ? encode_text(text, options) : encode_text(to_valid_utf8(text), options);
+  }
+
+  std::string decode(std::span<const std::uint32_t> ids, bool skip_special) const override {
+    std::vector<std::string> tokens;
+    tokens.reserve(ids.size());
+    for (const std::uint32_t id : ids) {
+      if (!has_text_[id] || (skip_special && is_special_[id])) continue;
+      tokens.push_back(texts_[id]);
+    }
+    return decoder_.decode(std::move(tokens));
+  }
+
+ private:
+  std::vector<std::uint32_t> encode_text(std::string_view text,
+                                         const EncodeOptions& options) const {
     std::vector<std::uint32_t> ids;
     ids.reserve(text.size() / 3 + 8);
     if (options.add_special) ids = surroundings_.before;
@@ -108,17 +125,6 @@ class Pipeline final : public Tokenizer::State {
     return ids;
   }
 
-  std::string decode(std::span<const std::uint32_t> ids, bool skip_special) const override {
-    std::vector<std::string> tokens;
-    tokens.reserve(ids.size());
-    for (const std::uint32_t id : ids) {
-      if (!has_text_[id] || (skip_special && is_special_[id])) continue;
-      tokens.push_back(texts_[id]);
-    }
-    return decoder_.decode(std::move(tokens));
-  }
-
- private:
   void add_normalized(std::string_view text, bool start, const EncodeOptions& options,
                       WordEncoder& encoder, std::vector<std::uint32_t>& ids) const {
     if (normalized_tokens_.empty()) return add_text(text, start, encoder, ids);

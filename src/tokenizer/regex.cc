@@ -43,6 +43,39 @@ struct MatchState {
   std::unique_ptr<pcre2_jit_stack, Free<pcre2_jit_stack, pcre2_jit_stack_free>> stack;
 };
 
+// Unicode's White_Space. PCRE2's \\s has U+180E besides, which other engines do not count.
+constexpr std::string_view kWhiteSpace =
+    R"(\t-\r\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+
+// The pattern with \\s, and \\S outside of sets, written out.
+std::string with_white_space(std::string_view pattern) {
+  std::string result;
+  bool in_set = false;
+  for (std::size_t i = 0; i < pattern.size();) {
+    const std::string_view rest = pattern.substr(i);
+    std::size_t taken = rest[0] == '\\' && rest.size() > 1 ? 2 : 1;
+    const std::string_view escape = rest.substr(0, taken);
+    if (escape == R"(\s)" || (escape == R"(\S)" && !in_set)) {
+      if (!in_set) result += escape == R"(\S)" ? "[^" : "[";
+      result += kWhiteSpace;
+      if (!in_set) result += ']';
+    } else {
+      if (in_set && rest.starts_with("[:")) {  // [:class:]
+        taken = std::min(rest.find(":]"), rest.size() - 2) + 2;
+      } else if (!in_set && rest[0] == '[') {
+        in_set = true;
+        if (rest.starts_with("[^")) ++taken;
+        if (rest.substr(taken).starts_with(']')) ++taken;  // as itself
+      } else if (rest[0] == ']') {
+        in_set = false;
+      }
+      result += rest.substr(0, taken);
+    }
+    i += taken;
+  }
+  return result;
+}
+
 std::string message_of(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
   pcre2_get_error_message(error, text.data(), text.size());
@@ -59,8 +92,9 @@ Regex::Regex(std::string pattern, std::string source)
     : code_(std::make_unique<Code>()), pattern_(std::move(pattern)), source_(std::move(source)) {
   int error = 0;
   PCRE2_SIZE at = 0;
-  code_->compiled.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern_.data()),
-                                      pattern_.size(), PCRE2_UTF | PCRE2_UCP, &error, &at,
+  const std::string expression = with_white_space(pattern_);
+  code_->compiled.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()),
+                                      expression.size(), PCRE2_UTF | PCRE2_UCP, &error, &at,
                                       nullptr));
   if (!code_->compiled) {
     throw ValidationError({.where = source_,

@@ -4,7 +4,6 @@
 
 #include "qwodel/error.h"
 #include "tokenizer/tokenizer_state.h"
-#include "tokenizer/utf8.h"
 
 namespace qwodel {
 
@@ -15,8 +14,7 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 std::vector<std::uint32_t> Tokenizer::encode(std::string_view text,
                                              const EncodeOptions& options) const {
-  if (is_utf8(text)) return state_->encode(text, options);
-  return state_->encode(to_valid_utf8(text), options);
+  return state_->encode(text, options);
 }
 
 std::string Tokenizer::decode(std::span<const std::uint32_t> ids, bool skip_special) const {

@@ -17,7 +17,7 @@ namespace qwodel {
 struct Tokenizer::State {
   virtual ~State() = default;
 
-  // As the methods of Tokenizer; ids are below vocab_size.
+  // As the methods of Tokenizer; the text need not be UTF-8, ids are below vocab_size.
   virtual std::vector<std::uint32_t> encode(std::string_view text,
                                             const EncodeOptions& options) const = 0;
   virtual std::string decode(std::span<const std::uint32_t> ids, bool skip_special) const = 0;

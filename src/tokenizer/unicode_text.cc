@@ -127,6 +127,21 @@ std::string to_lower_case(std::string_view text) {
   return result;
 }
 
+std::string to_simple_lower_case(char32_t c) {
+  std::string result;
+  append_utf8(result, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  return result;
+}
+
+char32_t first_of_decomposition(char32_t c) {
+  std::array<utf8proc_int32_t, 32> buffer{};
+  int last_class = 0;
+  const auto count = utf8proc_decompose_char(
+      static_cast<utf8proc_int32_t>(c), buffer.data(), buffer.size(),
+      static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &last_class);
+  return count > 0 ? static_cast<char32_t>(buffer[0]) : c;
+}
+
 bool is_white_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
   return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
@@ -168,6 +183,10 @@ bool is_punctuation(char32_t c) {
     return (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) ||
            (c >= 0x7B && c <= 0x7E);
   }
+  return is_unicode_punctuation(c);
+}
+
+bool is_unicode_punctuation(char32_t c) {
   const auto kind = category(c);
   return kind >= UTF8PROC_CATEGORY_PC && kind <= UTF8PROC_CATEGORY_PO;
 }
@@ -182,7 +201,7 @@ bool is_other(char32_t c) {
   return kind == UTF8PROC_CATEGORY_CN || kind >= UTF8PROC_CATEGORY_CC;
 }
 
-bool is_control(char32_t c) { return category(c) == UTF8PROC_CATEGORY_CC; }
+bool is_unassigned(char32_t c) { return category(c) == UTF8PROC_CATEGORY_CN; }
 
 // U+2B920 instead of U+2B820 is what the Hugging Face library has.
 bool is_cjk_ideograph(char32_t c) {

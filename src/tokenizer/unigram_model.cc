@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "qwodel/error.h"
@@ -13,6 +14,25 @@ namespace {
 
 constexpr double kUnknownPenalty = 10;
 constexpr std::uint32_t kUnreached = 0xFFFFFFFF;
+
+// A number as the Hugging Face library reads it: its digits as an integer, divided by a power of
+// ten. The last bit may differ from the nearest number, and equal sums of scores turn on it.
+double divided_number(double score) {
+  if (score == 0) return score;
+  const std::string shortest = fmt::format("{}", score);
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false;
+  for (const char c : shortest) {
+    if (c == 'e') return score;  // a file has no such score
+    if (c == '.') fraction = true;
+    if (c < '0' || c > '9') continue;
+    digits = digits * 10 + static_cast<std::uint64_t>(c - '0');
+    exponent += fraction;
+  }
+  const double value = static_cast<double>(digits) / std::pow(10.0, exponent);
+  return score < 0 ? -value : value;
+}
 
 }  // namespace
 
@@ -105,8 +125,9 @@ UnigramParts unigram_parts_of(const TokenizerJson& tokenizer, const std::string&
   double least = std::numeric_limits<double>::infinity();
   std::vector<ByteTrie::Entry> entries;
   entries.reserve(tokenizer.vocabulary.size());
-  for (const auto& [text, id, score] : tokenizer.vocabulary) {
+  for (const auto& [text, id, number] : tokenizer.vocabulary) {
     check_trie_text(text, source);
+    const double score = divided_number(number);
     parts.scores[id] = score;
     least = std::min(least, score);
     if (!text.empty()) entries.push_back({text, id});
