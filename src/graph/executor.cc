@@ -186,7 +186,8 @@ Executor::~Executor() = default;
 ComputeType Executor::compute() const { return state_->compute; }
 
 std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
-                                             ActivationObserver* observer) const {
+                                             ActivationObserver* observer,
+                                             StageKeeper* keeper) const {
   State& state = *state_;
   check_sequences(sequences);
   check_tokens(sequences.tokens, state.graph.vocab_size);
@@ -197,8 +198,11 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
   auto store = std::make_unique<HiddenStore>(rows, width, state.options.hidden_memory,
                                              state.options.scratch);
   StageProgress progress(state.options.progress);
-  for (std::size_t s = 0; s < state.graph.stages.size(); ++s) progress.expect(state.stage_bytes(s));
-  for (std::size_t s = 0; s < state.graph.stages.size(); ++s) {
+  const std::size_t first_stage = keeper == nullptr ? 0 : keeper->first_stage();
+  for (std::size_t s = first_stage; s < state.graph.stages.size(); ++s) {
+    progress.expect(state.stage_bytes(s));
+  }
+  for (std::size_t s = first_stage; s < state.graph.stages.size(); ++s) {
     const Stage& stage = state.graph.stages[s];
     const bool is_head = s + 1 == state.graph.stages.size();
     if (!is_head) {
@@ -207,7 +211,12 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
     StageRunner runner = state.runner(s, observer);
     for (std::size_t b = 0; b < batches.size(); ++b) {
       AlignedBuffer<float> input;
-      if (stage.input != kNoId) {
+      const auto first_row =
+          static_cast<std::uint64_t>(batches[b].tokens.data() - sequences.tokens.data());
+      if (stage.input != kNoId && s == first_stage) {
+        input = state.buffers.take(rows[b] * width);
+        keeper->load(first_row, {input.data(), rows[b], width});
+      } else if (stage.input != kNoId) {
         const std::size_t spare = store->is_in_file(b) ? rows[b] * width : 0;
         input = store->take(b, state.buffers.take(spare));
       }
@@ -216,6 +225,7 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
       if (is_head && observer != nullptr) {
         observer->on_input(s, state.head.linear, 0, {output.data(), rows[b], width});
       }
+      if (keeper != nullptr) keeper->save(s, first_row, {output.data(), rows[b], width});
       state.buffers.give_back(store->put(b, std::move(output)));
       progress.advance(stage.name, state.stage_bytes(s), b + 1, batches.size());
     }

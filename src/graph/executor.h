@@ -54,14 +54,30 @@ class ActivationObserver {
  public:
   virtual ~ActivationObserver() = default;
 
-  // `op` is the first linear of the stage that reads the value. Rows are those of the batch, or for
-  // an ExpertLinearOp those of one expert (called once per expert that has rows), for a
-  // HeadLinearOp those of one head; `part` is the expert or head, else 0.
+  // `op` is the first linear of its kind in the stage that reads the value. Rows are those of the
+  // batch, or for an ExpertLinearOp those of one expert (called once per expert that has rows), for
+  // a HeadLinearOp those of one head; `part` is the expert or head, else 0.
   virtual void on_input(std::size_t stage, std::size_t op, std::size_t part,
                         ConstMatrixView rows) = 0;
 
   // All batches of the stage have run.
   virtual void on_stage_end(std::size_t stage) { static_cast<void>(stage); }
+};
+
+// Keeps what stages give outside the executor, so that a pass that was stopped goes on after the
+// last whole stage. Called from the observer's thread.
+class StageKeeper {
+ public:
+  virtual ~StageKeeper() = default;
+
+  // Stages before this one are not run; the output of the one before it is loaded. 0: run all.
+  virtual std::size_t first_stage() const = 0;
+
+  // Rows [first_row, first_row + out.rows) of that output.
+  virtual void load(std::uint64_t first_row, MatrixView out) const = 0;
+
+  // Rows of the output of a stage, batches in order, before on_stage_end().
+  virtual void save(std::size_t stage, std::uint64_t first_row, ConstMatrixView rows) = 0;
 };
 
 class HiddenStore;
@@ -93,7 +109,8 @@ class Executor {
   // Runs all stages up to the head's linear. Throws ValidationError for a token id out of range or
   // activations that are not finite (names the stage), Error(interrupted) when cancelled.
   std::unique_ptr<HeadInput> forward(const TokenSequences& sequences,
-                                     ActivationObserver* observer = nullptr) const;
+                                     ActivationObserver* observer = nullptr,
+                                     StageKeeper* keeper = nullptr) const;
 
   // Logits of tokens [first_token, first_token + out.rows) for vocabulary columns [first_column,
   // first_column + out.cols).

@@ -167,7 +167,8 @@ void StageRunner::observe(const Step& step) {
     if (!is_linear(op)) continue;
     const auto before = std::span(stage_->ops).first(i);
     const bool is_first = std::ranges::none_of(before, [&](const Op& other) {
-      return is_linear(other) && other.inputs[0] == op.inputs[0];
+      return is_linear(other) && other.inputs[0] == op.inputs[0] &&
+             other.kind.index() == op.kind.index();
     });
     if (!is_first) continue;
     const ConstMatrixView rows = view(op.inputs[0]);

@@ -51,6 +51,12 @@ double RaiseMax(const float* values, std::size_t count, std::uint64_t first_colu
 // What exponents are relative to; any number will do while all logits are -infinity.
 double Base(const LogitSums& sums) { return std::isinf(sums.max) ? 0.0 : sums.max; }
 
+// e^(x - base), and NaN for a NaN, which hn::Exp turns into 0.
+HWY_INLINE VD ExpMinus(VD x, VD base) {
+  const VD difference = hn::Sub(x, base);
+  return hn::IfThenElse(hn::IsNaN(difference), difference, hn::Exp(DD(), difference));
+}
+
 HWY_INLINE VD Load(const float* values) { return hn::PromoteTo(DD(), hn::LoadU(DF(), values)); }
 
 void AddLogits(const float* logits, std::size_t count, std::uint64_t first_column,
@@ -63,14 +69,14 @@ void AddLogits(const float* logits, std::size_t count, std::uint64_t first_colum
   VD sum = hn::Zero(d);
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    sum = hn::Add(sum, hn::Exp(d, hn::Sub(Load(logits + i), max)));
+    sum = hn::Add(sum, ExpMinus(Load(logits + i), max));
   }
   sums.sum += hn::GetLane(hn::SumOfLanes(d, sum));
   for (; i < count; ++i) sums.sum += std::exp(static_cast<double>(logits[i]) - base);
 }
 
 void AddLogitPair(const float* p, const float* q, std::size_t count, std::uint64_t first_column,
-                  LogitPairSums& sums) {
+                  LogitPairSums& sums, float p_floor) {
   sums.difference *= RaiseMax(p, count, first_column, sums.p);
   RaiseMax(q, count, first_column, sums.q);
   const DD d;
@@ -79,7 +85,7 @@ void AddLogitPair(const float* p, const float* q, std::size_t count, std::uint64
   const double base_q = Base(sums.q);
   const VD max_p = hn::Set(d, base_p);
   const VD max_q = hn::Set(d, base_q);
-  const VD none = hn::Set(d, -std::numeric_limits<double>::infinity());
+  const VD floor = hn::Set(d, static_cast<double>(p_floor));
   VD sum_p = hn::Zero(d);
   VD sum_q = hn::Zero(d);
   VD difference = hn::Zero(d);
@@ -87,11 +93,11 @@ void AddLogitPair(const float* p, const float* q, std::size_t count, std::uint64
   for (; i + lanes <= count; i += lanes) {
     const VD x = Load(p + i);
     const VD y = Load(q + i);
-    const VD weight = hn::Exp(d, hn::Sub(x, max_p));
+    const auto counts = hn::Not(hn::Le(x, floor));  // a NaN does
+    const VD weight = hn::IfThenElseZero(counts, ExpMinus(x, max_p));
     sum_p = hn::Add(sum_p, weight);
-    sum_q = hn::Add(sum_q, hn::Exp(d, hn::Sub(y, max_q)));
-    difference =
-        hn::Add(difference, hn::IfThenElseZero(hn::Ne(x, none), hn::Mul(weight, hn::Sub(x, y))));
+    sum_q = hn::Add(sum_q, ExpMinus(y, max_q));
+    difference = hn::Add(difference, hn::IfThenElseZero(counts, hn::Mul(weight, hn::Sub(x, y))));
   }
   sums.p.sum += hn::GetLane(hn::SumOfLanes(d, sum_p));
   sums.q.sum += hn::GetLane(hn::SumOfLanes(d, sum_q));
@@ -99,10 +105,11 @@ void AddLogitPair(const float* p, const float* q, std::size_t count, std::uint64
   for (; i < count; ++i) {
     const double x = static_cast<double>(p[i]);
     const double y = static_cast<double>(q[i]);
+    sums.q.sum += std::exp(y - base_q);
+    if (p[i] <= p_floor) continue;
     const double weight = std::exp(x - base_p);
     sums.p.sum += weight;
-    sums.q.sum += std::exp(y - base_q);
-    if (!std::isinf(x)) sums.difference += weight * (x - y);
+    sums.difference += weight * (x - y);
   }
 }
 
@@ -128,9 +135,9 @@ void add_logits(const float* logits, std::size_t count, std::uint64_t first_colu
 }
 
 void add_logit_pair(const float* p, const float* q, std::size_t count, std::uint64_t first_column,
-                    LogitPairSums& sums) {
+                    LogitPairSums& sums, float p_floor) {
   prepare_kernels();
-  HWY_DYNAMIC_DISPATCH(AddLogitPair)(p, q, count, first_column, sums);
+  HWY_DYNAMIC_DISPATCH(AddLogitPair)(p, q, count, first_column, sums, p_floor);
 }
 
 }  // namespace qwodel

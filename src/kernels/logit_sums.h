@@ -24,16 +24,17 @@ struct LogitSums {
 struct LogitPairSums {
   LogitSums p;
   LogitSums q;
-  double difference = 0;  // sum of e^(p - p.max) (p - q), over the columns where p is finite
+  double difference = 0;  // sum of e^(p - p.max) (p - q), over the columns where p > -infinity
 
   // Sum of p ln(p / q) of the normalized distributions, in nats.
   double kl_divergence() const;
 };
 
-// Adds columns [first_column, first_column + count) of a row.
+// Adds columns [first_column, first_column + count) of a row. Columns where p is not above
+// `p_floor` have no part in p.sum and difference.
 void add_logits(const float* logits, std::size_t count, std::uint64_t first_column,
                 LogitSums& sums);
 void add_logit_pair(const float* p, const float* q, std::size_t count, std::uint64_t first_column,
-                    LogitPairSums& sums);
+                    LogitPairSums& sums, float p_floor = -std::numeric_limits<float>::infinity());
 
 }  // namespace qwodel

@@ -1,0 +1,48 @@
+// The Gram matrix X^T X of the rows that a linear reads, summed over batches.
+//
+// Rows come in runs of at most kRows; within a run sums are single precision (oneDNN), runs are
+// added in double. Only tiles on and below the diagonal are computed. Tasks are tiles, so the
+// result does not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/matrix.h"
+#include "graph/executor.h"
+#include "graph/task_threads.h"
+
+namespace qwodel {
+
+class GramSum {
+ public:
+  static constexpr std::size_t kRows = 4096;
+
+  // `compute` is f32 or bf16: the type rows are rounded to before they are multiplied.
+  GramSum(std::size_t width, ComputeType compute);
+
+  // REQUIRES: rows.cols is the width.
+  void add(ConstMatrixView rows, const TaskThreads& threads);
+
+  // The lower triangle, row by row; packed has triangle(width) values.
+  void store(std::span<float> packed) const;
+
+ private:
+  struct Tile {
+    std::size_t row = 0;
+    std::size_t col = 0;
+    std::size_t height = 0;
+    std::size_t width = 0;
+    std::size_t at = 0;  // of its values in sums_
+  };
+
+  void add_run(ConstMatrixView rows, const TaskThreads& threads);
+
+  std::size_t width_;
+  ComputeType compute_;
+  std::vector<Tile> tiles_;
+  std::vector<double> sums_;
+};
+
+}  // namespace qwodel
