@@ -25,15 +25,18 @@ inline std::vector<SourceTensor> golden_tensors(const std::string& name) {
   return tensors;
 }
 
-inline ModelSpec golden_spec(const std::string& name) {
-  const std::filesystem::path directory = model_goldens() / name;
-  const Json config = read_json(directory / "config.json");
-  const std::vector<SourceTensor> tensors = golden_tensors(name);
+inline ModelSpec spec_of(const std::filesystem::path& directory, const Json& config,
+                         const std::vector<SourceTensor>& tensors) {
   const ModelOptions options;
   const ModelChoice choice = choose_model(directory, config, tensors, options);
   const ModelContext model{*choice.row, choice.config, options,
                            directory,   tensors,       choice.config.values.layers()};
   return describe_without_vocabulary(model, config);
+}
+
+inline ModelSpec golden_spec(const std::string& name) {
+  const std::filesystem::path directory = model_goldens() / name;
+  return spec_of(directory, read_json(directory / "config.json"), golden_tensors(name));
 }
 
 inline std::vector<std::string> golden_model_names() {
