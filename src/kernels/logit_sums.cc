@@ -21,7 +21,7 @@ using DD = hn::ScalableTag<double>;
 using DF = hn::Rebind<float, DD>;
 using VD = hn::Vec<DD>;
 
-float Largest(const float* values, std::size_t count) {
+float LargestLogit(const float* values, std::size_t count) {
   const hn::ScalableTag<float> d;
   const std::size_t lanes = hn::Lanes(d);
   float largest = -std::numeric_limits<float>::infinity();
@@ -38,7 +38,7 @@ float Largest(const float* values, std::size_t count) {
 // Makes the largest of a tile the row's, and returns the factor of the sums so far.
 double RaiseMax(const float* values, std::size_t count, std::uint64_t first_column,
                 LogitSums& sums) {
-  const float largest = Largest(values, count);
+  const float largest = LargestLogit(values, count);
   if (!(static_cast<double>(largest) > sums.max)) return 1.0;
   const double factor = std::exp(sums.max - static_cast<double>(largest));
   sums.max = static_cast<double>(largest);
