@@ -17,7 +17,6 @@ struct Arguments {
   std::string format;
   std::string max_memory;
   std::string max_shard_size;
-  std::string method;
   std::string search = "reference";
   std::string calibration;
   std::string statistics;
@@ -45,7 +44,7 @@ void add_source_options(CLI::App& verb, Arguments& a) {
 }
 
 void add_method_options(CLI::App& verb, Arguments& a) {
-  verb.add_option("--method", a.method, "rtn, search, awq or gptq; gguf: search");
+  verb.add_option("--method", a.options.method, "rtn, search, awq or gptq; gguf: search");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
   verb.add_option("--calibration", a.calibration, "calibration text");
@@ -79,13 +78,11 @@ void add_run_options(CLI::App& verb, Arguments& a) {
 }
 
 void refuse_what_is_not_built(const Arguments& a) {
-  const std::map<std::string, bool> given = {
-      {"--method " + a.method, !a.method.empty() && a.method != "search"},
-      {"--search " + a.search, a.search != "reference"},
-      {"--calibration", !a.calibration.empty()},
-      {"--statistics", !a.statistics.empty()},
-      {"--target-size", !a.target_size.empty()},
-      {"--target-bpw", a.target_bpw != 0}};
+  const std::map<std::string, bool> given = {{"--search " + a.search, a.search != "reference"},
+                                             {"--calibration", !a.calibration.empty()},
+                                             {"--statistics", !a.statistics.empty()},
+                                             {"--target-size", !a.target_size.empty()},
+                                             {"--target-bpw", a.target_bpw != 0}};
   for (const auto& [option, present] : given) {
     if (!present) continue;
     throw FormatNotSupportedError({.where = option,

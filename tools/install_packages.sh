@@ -3,7 +3,7 @@
 set -eu
 packages="cmake ninja-build g++ pkg-config git ca-certificates
   libhwy-dev libtbb-dev libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev
-  libutf8proc-dev libdnnl-dev libxxhash-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
+  libutf8proc-dev libdnnl-dev libopenblas-dev liblapacke-dev libxxhash-dev libyaml-cpp-dev libprotobuf-dev protobuf-compiler
   libgtest-dev libgmock-dev libbenchmark-dev clang-14 libclang-rt-14-dev python3-venv"
 missing=""
 for package in $packages; do

@@ -5,16 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "pipeline/artifact_job.h"
 #include "pipeline/artifact_writer.h"
 #include "pipeline/source_model.h"
 #include "plan/tensor_plan.h"
 
 namespace qwodel {
-
-struct Forecast {
-  std::uint64_t peak_memory_bytes = 0;  // resident, as peak_memory() counts it
-  double encode_seconds = 0;            // on options.threads; not what the disk adds
-};
 
 // Encodes tiles of every kind (type, source type, importance) the plan has, for at most about a
 // second, and throws what encoding them throws. Importance that the plan lacks is taken as equal.

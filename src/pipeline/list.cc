@@ -10,7 +10,7 @@ std::vector<BackendInfo> list_backends() {
   std::vector<BackendInfo> all;
   for (const Backend& backend : backends()) {
     all.push_back({std::string(backend.name), std::string(backend.runtimes),
-                   std::string(backend.formats), backend.available});
+                   std::string(backend.planned), backend.available()});
   }
   return all;
 }

@@ -7,27 +7,26 @@
 #include <array>
 
 #include "qwodel/error.h"
+#include "targets/awq/awq_target.h"
+#include "targets/compressed_tensors/compressed_tensors_target.h"
+#include "targets/gguf/gguf_target.h"
+#include "targets/gptq/gptq_target.h"
 
 namespace qwodel {
 namespace {
 
 constexpr std::array kBackends = {
-    Backend{"gguf", "llama.cpp, Ollama, LM Studio", "", true},
-    Backend{"awq", "vLLM, SGLang, LMDeploy, transformers", "4-bit, group sizes 32, 64, 128", false},
-    Backend{"gptq", "vLLM, SGLang, LMDeploy, transformers", "2, 3, 4, 8-bit", false},
-    Backend{"ct", "vLLM, SGLang, transformers", "W4A16, W8A16, FP8", false},
-    Backend{"coreml", "iOS, macOS", "float16, int8_linear, int4, int6", false},
+    Backend{"gguf", "llama.cpp, Ollama, LM Studio", "Q4_K_M", "", gguf_formats, parse_gguf_format},
+    Backend{"awq", "vLLM, SGLang, LMDeploy, transformers", "g128", "", awq_formats, parse_awq_format},
+    Backend{"gptq", "vLLM, SGLang, LMDeploy, transformers", "4bit-g128", "", gptq_formats,
+            parse_gptq_format},
+    Backend{"ct", "vLLM, SGLang, transformers", "W4A16", "", compressed_tensors_formats,
+            parse_compressed_tensors_format},
+    Backend{"coreml", "iOS, macOS", "int4", "float16, int8_linear, int4, int6"},
 };
 
-[[noreturn]] void refuse(const std::string& found, const std::string& expected) {
-  throw Error(
-      ErrorCode::usage,
-      {.where = "--to", .found = found, .expected = expected, .remedy = "see qwodel list-formats"});
-}
-
 const Backend* find_backend(std::string_view name) {
-  const auto row = std::find_if(kBackends.begin(), kBackends.end(),
-                                [name](const Backend& b) { return b.name == name; });
+  const auto row = std::ranges::find(kBackends, name, &Backend::name);
   return row == kBackends.end() ? nullptr : &*row;
 }
 
@@ -37,9 +36,23 @@ std::string backend_names() {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+std::string built_names() {
+  std::vector<std::string_view> names;
+  for (const Backend& backend : kBackends) {
+    if (backend.available()) names.push_back(backend.name);
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 }  // namespace
 
 std::span<const Backend> backends() { return kBackends; }
+
+void refuse_format(const std::string& found, const std::string& expected) {
+  throw Error(
+      ErrorCode::usage,
+      {.where = "--to", .found = found, .expected = expected, .remedy = "see qwodel list-formats"});
+}
 
 std::vector<Format> formats(std::string_view backend) {
   const Backend* row = find_backend(backend);
@@ -49,38 +62,26 @@ std::vector<Format> formats(std::string_view backend) {
                                    .expected = fmt::format("one of {}", backend_names()),
                                    .remedy = ""});
   }
-  std::vector<Format> all;
-  if (row->name != "gguf") return all;
-  for (const FileTypeInfo& type : file_types()) {
-    all.push_back({std::string(type.name), std::string(type.summary),
-                   info(type.default_type).bits_per_weight()});
-  }
-  return all;
+  return row->formats == nullptr ? std::vector<Format>() : row->formats();
 }
 
 Target parse_target(const std::string& text) {
   const std::size_t colon = text.find(':');
-  const std::string name = text.substr(0, colon);
-  const Backend* backend = find_backend(name);
-  if (backend == nullptr)
-    refuse(text, fmt::format("BACKEND:FORMAT with one of {}", backend_names()));
-  if (!backend->available) {
-    throw FormatNotSupportedError({.where = "--to",
-                                   .found = fmt::format("the target {}", text),
-                                   .expected = "gguf:TYPE, the only one this version writes",
-                                   .remedy = "use gguf:Q4_K_M or wait for a later version"});
+  const Backend* backend = find_backend(text.substr(0, colon));
+  if (backend == nullptr) {
+    refuse_format(text, fmt::format("BACKEND:FORMAT with one of {}", backend_names()));
   }
-  const std::string format = colon == std::string::npos ? "Q4_K_M" : text.substr(colon + 1);
-  const auto file_type = file_type_from_name(format);
-  if (!file_type) refuse(format, "a GGUF type such as Q4_K_M");
-  if (*file_type == FileType::nvfp4) {
+  if (!backend->available()) {
     throw FormatNotSupportedError(
         {.where = "--to",
-         .found = "gguf:NVFP4",
-         .expected = "another file type: llama.cpp refuses NVFP4 for whole files",
-         .remedy = "use a --tensor-type REGEX=NVFP4 override within another type"});
+         .found = fmt::format("the target {}", text),
+         .expected = fmt::format("one that this version writes: {}", built_names()),
+         .remedy = "use gguf:Q4_K_M or wait for a later version"});
   }
-  return {name, *file_type, std::string(info(*file_type).name)};
+  Target target = backend->parse(colon == std::string::npos ? std::string(backend->default_format)
+                                                            : text.substr(colon + 1));
+  target.backend = backend->name;
+  return target;
 }
 
 std::vector<Target> parse_targets(const std::vector<std::string>& texts) {
@@ -92,7 +93,7 @@ std::vector<Target> parse_targets(const std::vector<std::string>& texts) {
       start = comma + 1;
     }
   }
-  if (targets.empty()) refuse("nothing", "at least one target such as gguf:Q4_K_M");
+  if (targets.empty()) refuse_format("nothing", "at least one target such as gguf:Q4_K_M");
   return targets;
 }
 

@@ -1,0 +1,58 @@
+// Integers of 2 to 8 bits that share a scale and a zero point per group of columns: what AWQ, GPTQ
+// and pack-quantized files hold.
+//
+//   weight[o, i] = (code[o, i] - zero[o, group(i)]) * scale[o, group(i)],  group(i) = i /
+//   group_size
+//
+// A file format only packs these three arrays differently (targets/).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/matrix.h"
+#include "kernels/group_search.h"
+
+namespace qwodel {
+
+struct GroupIntScheme {
+  unsigned bits = 4;               // 2 to 8
+  std::uint64_t group_size = 128;  // columns; a multiple of 4 that divides in_features; 0: all
+  bool symmetric = false;          // zero = 2^(bits - 1) everywhere
+  ScaleFormat scale_format = ScaleFormat::half;
+
+  std::uint64_t group_of(std::uint64_t cols) const { return group_size == 0 ? cols : group_size; }
+};
+
+// A quantized matrix [rows, cols] = [out_features, in_features].
+struct GroupIntMatrix {
+  GroupIntScheme scheme;  // with its group_size, not 0
+  std::uint64_t rows = 0;
+  std::uint64_t cols = 0;
+  std::vector<std::uint8_t> codes;  // [rows, cols]
+  std::vector<float> scales;        // [rows, groups], exact in scheme.scale_format
+  std::vector<std::uint8_t> zeros;  // [rows, groups]
+
+  GroupIntMatrix() = default;
+  // All zeros. REQUIRES: group_size divides cols.
+  GroupIntMatrix(const GroupIntScheme& scheme, std::uint64_t rows, std::uint64_t cols);
+
+  std::uint64_t groups() const { return cols / scheme.group_size; }
+
+  // What the file's reader will compute: (code - zero) * scale in single precision.
+  void decode(std::uint64_t row, std::span<float> out) const;
+};
+
+// Chooses the scales and zero points of rows [row, row + values.rows); importance is empty or
+// values.cols weights of squared errors. REQUIRES: values is contiguous.
+void fit_rows(ConstMatrixView values, std::span<const float> importance, const GroupSearch& search,
+              std::uint64_t row, GroupIntMatrix& out);
+
+// The nearest code for every value of the rows under the parameters that are there.
+void round_rows(ConstMatrixView values, std::uint64_t row, GroupIntMatrix& out);
+
+// The search that belongs to a scheme.
+GroupSearch search_of(const GroupIntScheme& scheme, bool search);
+
+}  // namespace qwodel

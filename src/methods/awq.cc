@@ -1,0 +1,174 @@
+#include "methods/awq.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <tbb/enumerable_thread_specific.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace qwodel {
+namespace {
+
+constexpr std::size_t kTaskRows = 64;
+constexpr float kSmallestScale = 1e-4f;
+
+// One candidate.
+struct Trial {
+  double ratio = 0;
+  bool duo = false;
+};
+
+// Rows [first, first + count) of one weight.
+struct Task {
+  ConstMatrixView rows;
+};
+
+struct Buffers {
+  std::vector<float> scaled, difference, product;
+  GroupIntMatrix matrix;
+};
+
+class AwqSearch {
+ public:
+  AwqSearch(const AwqGroup& group, const GroupIntScheme& scheme, const AwqOptions& options)
+      : group_(group), scheme_(scheme), options_(options), d_(group.gram.rows) {
+    for (const ConstMatrixView& weight : group.weights) {
+      for (std::size_t row = 0; row < weight.rows; row += kTaskRows) {
+        tasks_.push_back({weight.row_range(row, std::min(kTaskRows, weight.rows - row))});
+      }
+    }
+    if (options_.duo) weigh_weights();
+  }
+
+  AwqScales run() {
+    best_.scales.assign(d_, 1.0f);
+    best_.loss_before = best_.loss_after = loss(best_.scales);
+    for (int i = 0; i <= options_.ratios; ++i) {
+      const double ratio = static_cast<double>(i) / options_.ratios;
+      if (i > 0) try_out({ratio, false});
+      if (options_.duo) try_out({ratio, true});
+    }
+    const Trial best{best_.ratio, best_.duo};
+    for (const double step : {-0.5, 0.5}) {
+      const double ratio = best.ratio + step / options_.ratios;
+      if (ratio > 0 && ratio < 1) try_out({ratio, best.duo});
+    }
+    return std::move(best_);
+  }
+
+ private:
+  // Mean over all rows of |w| relative to the largest of its group (AutoAWQ, quantizer.py).
+  void weigh_weights() {
+    std::vector<double> sums(d_, 0.0);
+    std::size_t rows = 0;
+    for (const ConstMatrixView& weight : group_.weights) {
+      rows += weight.rows;
+      for (std::size_t r = 0; r < weight.rows; ++r) add_relative(weight.row(r), sums);
+    }
+    for (const double sum : sums) {
+      mean_weight_.push_back(static_cast<float>(sum / static_cast<double>(rows)));
+    }
+  }
+
+  void add_relative(std::span<const float> row, std::vector<double>& sums) const {
+    const std::size_t size = scheme_.group_of(d_);
+    for (std::size_t first = 0; first < d_; first += size) {
+      float largest = 1e-6f;
+      for (std::size_t i = first; i < first + size; ++i) {
+        largest = std::max(largest, std::fabs(row[i]));
+      }
+      for (std::size_t i = first; i < first + size; ++i) {
+        sums[i] += static_cast<double>(std::fabs(row[i]) / largest);
+      }
+    }
+  }
+
+  void try_out(Trial trial) {
+    std::vector<float> scales = scales_of(trial);
+    if (scales.empty()) return;
+    const double value = loss(scales);
+    if (!(value < best_.loss_after)) return;
+    best_.scales = std::move(scales);
+    best_.ratio = trial.ratio;
+    best_.duo = trial.duo;
+    best_.loss_after = value;
+  }
+
+  // Normalized so that the smallest and the largest multiply to 1. Empty when they are useless.
+  std::vector<float> scales_of(Trial trial) const {
+    std::vector<float> scales(d_);
+    float low = INFINITY;
+    float high = 0;
+    for (std::size_t c = 0; c < d_; ++c) {
+      double scale = std::pow(static_cast<double>(group_.mean_abs[c]), trial.ratio);
+      if (trial.duo) {
+        scale /= std::pow(static_cast<double>(mean_weight_[c]), 1 - trial.ratio) + 1e-4;
+      }
+      scales[c] = std::max(static_cast<float>(scale), kSmallestScale);
+      low = std::min(low, scales[c]);
+      high = std::max(high, scales[c]);
+    }
+    const float middle = std::sqrt(low * high);
+    if (!std::isfinite(middle) || middle <= 0) return {};
+    for (float& scale : scales) scale /= middle;
+    return scales;
+  }
+
+  double loss(const std::vector<float>& scales) {
+    std::vector<double> losses(tasks_.size());
+    tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
+      losses[task] = task_loss(tasks_[task].rows, scales, buffers_.local());
+    });
+    return std::accumulate(losses.begin(), losses.end(), 0.0);
+  }
+
+  double task_loss(ConstMatrixView rows, const std::vector<float>& scales, Buffers& b) const {
+    const std::size_t count = rows.rows * d_;
+    b.scaled.resize(count);
+    b.difference.resize(count);
+    b.product.resize(count);
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      const auto from = rows.row(r);
+      for (std::size_t c = 0; c < d_; ++c) b.scaled[r * d_ + c] = from[c] * scales[c];
+    }
+    b.matrix = GroupIntMatrix(scheme_, rows.rows, d_);
+    const ConstMatrixView scaled(b.scaled.data(), rows.rows, d_);
+    fit_rows(scaled, {}, search_of(scheme_, options_.search), 0, b.matrix);
+    round_rows(scaled, 0, b.matrix);
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      const std::span<float> row(b.difference.data() + r * d_, d_);
+      b.matrix.decode(r, row);
+      const auto from = rows.row(r);
+      for (std::size_t c = 0; c < d_; ++c) row[c] = row[c] / scales[c] - from[c];
+    }
+    const auto n = static_cast<dnnl_dim_t>(d_);
+    dnnl_sgemm('N', 'N', static_cast<dnnl_dim_t>(rows.rows), n, n, 1.0f, b.difference.data(), n,
+               group_.gram.data, static_cast<dnnl_dim_t>(group_.gram.stride), 0.0f,
+               b.product.data(), n);
+    double sum = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      sum += static_cast<double>(b.difference[i]) * static_cast<double>(b.product[i]);
+    }
+    return sum;
+  }
+
+  const AwqGroup& group_;
+  const GroupIntScheme& scheme_;
+  const AwqOptions& options_;
+  std::size_t d_;
+  std::vector<Task> tasks_;
+  std::vector<float> mean_weight_;
+  tbb::enumerable_thread_specific<Buffers> buffers_;
+  AwqScales best_;
+};
+
+}  // namespace
+
+AwqScales search_awq_scales(const AwqGroup& group, const GroupIntScheme& scheme,
+                            const AwqOptions& options) {
+  return AwqSearch(group, scheme, options).run();
+}
+
+}  // namespace qwodel

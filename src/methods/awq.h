@@ -1,0 +1,45 @@
+// Activation-aware scaling: input channels that carry large activations are scaled up before
+// rounding, and what produces them is scaled down, so that the product stays the same.
+//
+// Lin et al., "AWQ: Activation-aware Weight Quantization" (arXiv 2306.00978). The scale of channel
+// c is mean|x_c|^ratio, in the "duo" form divided by mean|w_c|^(1 - ratio) (AutoAWQ). The loss of a
+// ratio is measured on the second moments of the inputs instead of the inputs themselves: the
+// squared error of the outputs is the sum over rows of dw G dw^T, G = X^T X.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "codecs/group_int.h"
+#include "core/matrix.h"
+
+namespace qwodel {
+
+// Linears that read one value, whose producer can take the inverse scale.
+struct AwqGroup {
+  std::vector<ConstMatrixView> weights;  // [out_features, in_features] each, contiguous
+  ConstMatrixView gram;                  // X^T X [in_features, in_features], any common factor
+  std::span<const float> mean_abs;       // mean |x| [in_features]
+};
+
+struct AwqOptions {
+  int ratios = 10;      // ratios 0, 1/ratios ... 1, then half steps around the best
+  bool duo = true;      // the form with weights, too
+  bool search = false;  // rounding parameters of the lowest error in every trial, not the range
+};
+
+struct AwqScales {
+  std::vector<float> scales;  // [in_features], all 1 when nothing is better
+  double ratio = 0;
+  bool duo = false;
+  double loss_before = 0;  // without scales
+  double loss_after = 0;
+};
+
+// REQUIRES: scheme.group_size divides in_features. The result does not depend on threads.
+AwqScales search_awq_scales(const AwqGroup& group, const GroupIntScheme& scheme,
+                            const AwqOptions& options);
+
+}  // namespace qwodel

@@ -1,0 +1,99 @@
+#include "plan/linear_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "formats/tensor_info.h"
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::string_view kSuffix = ".weight";
+
+// The weight of an operation that multiplies by a matrix, or kNoId.
+WeightId matrix_of(const Op& op) {
+  if (const auto* linear = std::get_if<LinearOp>(&op.kind)) return linear->weight;
+  if (const auto* linear = std::get_if<ExpertLinearOp>(&op.kind)) return linear->weight;
+  if (const auto* linear = std::get_if<HeadLinearOp>(&op.kind)) return linear->weight;
+  return kNoId;
+}
+
+// Router logits, or a gate of one value per token: their rounding moves tokens between experts.
+bool decides_routing(const Stage& stage, const Op& op) {
+  if (stage.values[op.output].width == 1) return true;
+  return std::ranges::any_of(stage.ops, [&](const Op& reader) {
+    return std::holds_alternative<RouteOp>(reader.kind) && reader.inputs[0] == op.output;
+  });
+}
+
+class Planner {
+ public:
+  Planner(const ModelSpec& spec, const Graph& graph, const std::vector<SourceTensor>& tensors)
+      : spec_(spec), graph_(graph) {
+    for (const SourceTensor& tensor : tensors) shapes_.emplace(tensor.name, &tensor.shape);
+  }
+
+  LinearPlan run() {
+    for (std::size_t s = 0; s < graph_.stages.size(); ++s) {
+      const bool layer = s > 0 && s + 1 < graph_.stages.size();
+      for (std::size_t o = 0; o < graph_.stages[s].ops.size(); ++o) {
+        const WeightId weight = matrix_of(graph_.stages[s].ops[o]);
+        if (weight == kNoId) continue;
+        const bool keep = !layer || decides_routing(graph_.stages[s], graph_.stages[s].ops[o]);
+        for (const TensorView& part : spec_.tensors[graph_.weights[weight].tensor].parts) {
+          add(part, keep, s, o);
+        }
+      }
+    }
+    if (plan_.linears.empty()) {
+      throw FormatNotSupportedError({.where = spec_.architecture,
+                                     .found = "no linear in any layer",
+                                     .expected = "a decoder",
+                                     .remedy = "use gguf:Q8_0"});
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void add(const TensorView& part, bool keep, std::size_t stage, std::size_t op) {
+    if (!seen_.insert(part.source).second) return;
+    const std::string& name = spec_.sources[part.source];
+    const bool named = name.ends_with(kSuffix);
+    const std::string module = named ? name.substr(0, name.size() - kSuffix.size()) : name;
+    if (keep) {
+      plan_.unquantized.push_back(module);
+      return;
+    }
+    const std::vector<std::uint64_t>& shape = *shapes_.at(name);
+    const bool rows = std::holds_alternative<HeadLinearOp>(graph_.stages[stage].ops[op].kind) ||
+                      (!part.strides.empty() && part.strides.back() == 1);
+    if (!named || shape.size() != 2 || !rows) {
+      throw FormatNotSupportedError(
+          {.where = fmt::format("tensor \"{}\"", name),
+           .found =
+               fmt::format("shape {} that is no [out_features, in_features]", shape_text(shape)),
+           .expected = "a linear whose rows are its outputs",
+           .remedy = "use a gguf target for this model"});
+    }
+    plan_.linears.push_back({module, part.source, stage, op, shape[0], shape[1]});
+  }
+
+  const ModelSpec& spec_;
+  const Graph& graph_;
+  std::unordered_map<std::string_view, const std::vector<std::uint64_t>*> shapes_;
+  std::set<std::uint32_t> seen_;
+  LinearPlan plan_;
+};
+
+}  // namespace
+
+LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
+                        const std::vector<SourceTensor>& tensors) {
+  return Planner(spec, graph, tensors).run();
+}
+
+}  // namespace qwodel

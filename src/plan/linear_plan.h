@@ -1,0 +1,37 @@
+// Which tensors of a checkpoint are linears that a Hugging Face artifact stores quantized.
+//
+// Found from the graph: every linear of a decoder layer, except routers and gates of one row; the
+// embedding, the head and everything else stay as they are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "models/model_spec.h"
+
+namespace qwodel {
+
+// A linear as the checkpoint names it.
+struct PlannedLinear {
+  std::string module;        // "model.layers.0.self_attn.q_proj": its tensor is MODULE.weight
+  std::uint32_t source = 0;  // index into ModelSpec::sources
+  std::size_t stage = 0;     // of the graph
+  std::size_t op = 0;        // the first operation that reads it
+  std::uint64_t out_features = 0;
+  std::uint64_t in_features = 0;
+};
+
+struct LinearPlan {
+  std::vector<PlannedLinear> linears;    // in the order the graph reads them
+  std::vector<std::string> unquantized;  // modules of linears that keep their type
+};
+
+// `tensors` are those the spec was made from. Throws FormatNotSupportedError when a layer's linear
+// is not stored as [out_features, in_features] in a tensor named MODULE.weight (GPT-2's transposed
+// Conv1D), or when there is none at all.
+LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
+                        const std::vector<SourceTensor>& tensors);
+
+}  // namespace qwodel

@@ -1,0 +1,40 @@
+#include "targets/linear_format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "targets/word_packing.h"
+
+namespace qwodel {
+namespace {
+
+struct Row {
+  std::string_view backend;
+  const LinearFormat& (*format)();
+};
+
+constexpr std::array kFormats = {
+    Row{"awq", awq_format},
+    Row{"gptq", gptq_format},
+    Row{"ct", compressed_tensors_format},
+};
+
+}  // namespace
+
+const LinearFormat& linear_format(std::string_view backend) {
+  return std::ranges::find(kFormats, backend, &Row::backend)->format();
+}
+
+void require_multiple(std::string_view base, std::string_view what, std::uint64_t extent,
+                      std::uint64_t divisor) {
+  if (divisor != 0 && extent % divisor == 0) return;
+  throw FormatNotSupportedError(
+      {.where = std::string(base),
+       .found = fmt::format("{} {}", what, extent),
+       .expected = fmt::format("a multiple of {}", divisor),
+       .remedy = "choose a smaller group size, such as g64 or g32, or another target"});
+}
+
+}  // namespace qwodel

@@ -1,0 +1,58 @@
+// How a kind of Hugging Face artifact stores a quantized linear, and what it tells its readers in
+// config.json.
+//
+// Adding one: a folder with its LinearFormat and a row in linear_format.cc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "codecs/group_int.h"
+#include "formats/safetensors_writer.h"
+#include "io/json.h"
+
+namespace qwodel {
+
+// What an artifact's config.json has to say about its linears.
+struct LinearArtifact {
+  GroupIntScheme scheme;
+  std::vector<std::string> unquantized = {};  // module names of linears left in 16 bits, "lm_head"
+                                              // among them
+  std::string producer = {};                // "qwodel:0.1.0"
+  double damp_percent = 0;                  // of GPTQ; 0: another method
+};
+
+class LinearFormat {
+ public:
+  virtual ~LinearFormat() = default;
+
+  // Throws FormatNotSupportedError when the format (or every reader of it) has no place for it.
+  virtual void check(const GroupIntScheme& scheme) const = 0;
+
+  // The tensors of a linear [rows, cols] named BASE (its weight is BASE.weight). Throws
+  // FormatNotSupportedError naming it when its shape does not fit whole words or groups.
+  virtual std::vector<SafetensorsEntry> entries(std::string_view base, const GroupIntScheme& scheme,
+                                                std::uint64_t rows, std::uint64_t cols) const = 0;
+
+  // Writes the bytes of all of them, one after the other, to as many bytes as entries() has.
+  virtual void pack(const GroupIntMatrix& matrix, std::span<std::byte> out) const = 0;
+
+  // The value of "quantization_config".
+  virtual Json quantization_config(const LinearArtifact& artifact) const = 0;
+
+  // The file beside config.json that says it once more; empty: none.
+  virtual std::string_view config_file() const { return {}; }
+};
+
+// By backend: "awq", "gptq", "ct". REQUIRES: one of these.
+const LinearFormat& linear_format(std::string_view backend);
+
+const LinearFormat& awq_format();
+const LinearFormat& gptq_format();
+const LinearFormat& compressed_tensors_format();
+
+}  // namespace qwodel

@@ -1,0 +1,155 @@
+// Quantized Hugging Face directories, written and read back.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "formats/checkpoint.h"
+#include "io/json.h"
+#include "kernels/error_sums.h"
+#include "qwodel/error.h"
+#include "qwodel/quantize.h"
+#include "sources/weights.h"
+#include "tests/formats/temp_directory.h"
+#include "tests/pipeline/tiny_llama.h"
+
+namespace qwodel {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CheckpointJobs : public testing::TestWithParam<const char*> {
+ protected:
+  QuantizeOptions options(const std::string& target) {
+    QuantizeOptions result;
+    result.model = directory_ / "model";
+    result.output = directory_ / "out";
+    result.targets = {target};
+    result.method = "search";
+    return result;
+  }
+
+  TempDirectory temporary_;
+  fs::path directory_ = temporary_.path();
+};
+
+std::vector<float> values_of(const WeightTensor& tensor) {
+  std::vector<float> values(element_count(tensor.shape()));
+  tensor.read(0, values);
+  return values;
+}
+
+TEST_P(CheckpointJobs, LinearsAreCloseAndTheRestIsCopied) {
+  TinyLlama().write(directory_ / "model");
+  const QuantizeReport report = quantize(options(GetParam()));
+  const auto source = open_checkpoint(directory_ / "model");
+  const auto artifact = open_checkpoint(directory_ / "out");
+  const Weights before(*source);
+  const Weights after(*artifact);
+  ASSERT_EQ(before.tensors().size(), after.tensors().size());
+  std::size_t quantized = 0;
+  for (const auto& tensor : before.tensors()) {
+    const WeightTensor* written = after.find(tensor->name());
+    ASSERT_NE(written, nullptr) << tensor->name();
+    ASSERT_EQ(written->shape(), tensor->shape());
+    const auto x = values_of(*tensor);
+    const auto y = values_of(*written);
+    if (!written->is_quantized()) {
+      EXPECT_EQ(x, y) << tensor->name();
+      continue;
+    }
+    ++quantized;
+    const double nmse = error_sums(x.data(), y.data(), x.size()).nmse();
+    const auto& reported = report.artifacts[0].tensors;
+    const auto row = std::ranges::find(reported, tensor->name(), &TensorReport::name);
+    ASSERT_NE(row, reported.end());
+    EXPECT_NEAR(*row->nmse, nmse, 1e-6 * nmse) << tensor->name();
+    EXPECT_GT(nmse, 0);
+  }
+  EXPECT_EQ(quantized, 2 * 7u);
+  const Json config = read_json(directory_ / "out/config.json");
+  EXPECT_TRUE(config.contains("quantization_config"));
+  EXPECT_TRUE(fs::exists(directory_ / "out/tokenizer.model"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, CheckpointJobs,
+                         testing::Values("awq", "awq:g32", "gptq", "gptq:2bit-g32", "gptq:3bit-g64",
+                                         "gptq:8bit", "gptq:4bit-g128-asym", "ct:W4A16",
+                                         "ct:W4A16_ASYM", "ct:W8A16", "ct:W3A16-g64"));
+
+using CheckpointJob1 = CheckpointJobs;
+
+TEST_F(CheckpointJob1, BytesDoNotDependOnThreads) {
+  TinyLlama().write(directory_ / "model");
+  for (const int threads : {1, 3}) {
+    QuantizeOptions one = options("awq");
+    one.threads = threads;
+    one.output = directory_ / std::to_string(threads);
+    quantize(one);
+  }
+  const auto bytes = [&](const char* name) {
+    std::ifstream in(directory_ / name / "model.safetensors", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string first = bytes("1");
+  EXPECT_GT(first.size(), 100000u);
+  EXPECT_EQ(first, bytes("3"));
+}
+
+TEST_F(CheckpointJob1, ShardsHaveAnIndex) {
+  TinyLlama().write(directory_ / "model");
+  QuantizeOptions sharded = options("gptq");
+  sharded.max_shard_size = 300000;
+  quantize(sharded);
+  const Json index = read_json(directory_ / "out/model.safetensors.index.json");
+  EXPECT_GT(index["weight_map"].size(), 14 * 4u);
+  EXPECT_FALSE(fs::exists(directory_ / "out/model.safetensors"));
+  const auto artifact = open_checkpoint(directory_ / "out");
+  EXPECT_GT(artifact->files().size(), 1u);
+  std::uint64_t bytes = 0;
+  for (const TensorInfo& tensor : artifact->tensors()) bytes += tensor.bytes.size();
+  EXPECT_EQ(index["metadata"]["total_size"], bytes);
+}
+
+TEST_F(CheckpointJob1, ShapesThatDoNotFitAreRefusedBeforeAnything) {
+  TinyLlama model;
+  model.hidden = 96;
+  model.intermediate = 192;
+  model.write(directory_ / "model");
+  EXPECT_THROW(quantize(options("awq:g64")), FormatNotSupportedError);
+  EXPECT_FALSE(fs::exists(directory_ / "out"));
+}
+
+TEST_F(CheckpointJob1, NotANumberIsNamed) {
+  TinyLlama model;
+  model.edit = [](const std::string& name, std::vector<float>& values) {
+    if (name == "model.layers.1.mlp.up_proj.weight") values[5] = NAN;
+  };
+  model.write(directory_ / "model");
+  try {
+    quantize(options("awq"));
+    FAIL() << "no error";
+  } catch (const QuantizationError& error) {
+    EXPECT_NE(std::string(error.what()).find("layers.1.mlp.up_proj"), std::string::npos);
+  }
+  for (const auto& entry : fs::directory_iterator(directory_)) {
+    EXPECT_EQ(entry.path().filename(), "model");
+  }
+}
+
+TEST_F(CheckpointJob1, ExistingDirectoriesStayWithoutForce) {
+  TinyLlama().write(directory_ / "model");
+  fs::create_directory(directory_ / "out");
+  std::ofstream(directory_ / "out/mine.txt") << "mine";
+  EXPECT_THROW(quantize(options("awq")), DependencyError);
+  EXPECT_TRUE(fs::exists(directory_ / "out/mine.txt"));
+  QuantizeOptions forced = options("awq");
+  forced.force = true;
+  quantize(forced);
+  EXPECT_FALSE(fs::exists(directory_ / "out/mine.txt"));
+  EXPECT_TRUE(fs::exists(directory_ / "out/model.safetensors"));
+}
+
+}  // namespace
+}  // namespace qwodel
