@@ -8,8 +8,9 @@
 #           tools/build_tsan_tbb.sh (not in the default run: it is slow)
 #   tidy    clang-tidy from PyPI over the library (not in the default run: it is slow)
 #   fuzz    every libFuzzer target for 60 seconds (not in the default run)
-#   oracle  golden files made anew by the reference implementations (not in the default run; needs
-#           QWODEL_ORACLES and QWODEL_CONVERTER, see tools/oracle/run.sh)
+#   oracle  golden files made anew by the reference implementations, whole conversions compared with them, and
+#           every fuzz target for 60 seconds (not in the default run; QWODEL_ORACLES and QWODEL_LLAMA_CPP name
+#           folders, see tools/oracle/run.sh)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
@@ -52,7 +53,10 @@ stage_tidy() {
 
 stage_fuzz() { tools/run_fuzzers.sh 60; }
 
-stage_oracle() { tools/oracle/run.sh "$QWODEL_ORACLES" "$QWODEL_CONVERTER" "${QWODEL_SHARED:-../shared}"; }
+stage_oracle() {
+  tools/oracle/run.sh "$QWODEL_ORACLES" "$QWODEL_LLAMA_CPP" "${QWODEL_SHARED:-../shared}"
+  tools/run_fuzzers.sh 60
+}
 
 tools/install_packages.sh
 if [ $# -gt 0 ]; then

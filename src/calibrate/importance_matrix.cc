@@ -58,7 +58,8 @@ void normalize(const std::string& file, const std::string& name, std::vector<flo
 ImportanceMatrix read_gguf_form(const std::filesystem::path& path) {
   const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(path);
   const std::string file = path.string();
-  const GgufMetadata& metadata = checkpoint->gguf_metadata().value();
+  if (!checkpoint->gguf_metadata()) fail(file, "no GGUF metadata", "an importance matrix");
+  const GgufMetadata& metadata = *checkpoint->gguf_metadata();
   ImportanceMatrix matrix;
   const auto chunk_count = metadata.find_unsigned("imatrix.chunk_count");
   const GgufValue* datasets = metadata.find("imatrix.datasets");

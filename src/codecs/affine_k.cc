@@ -68,12 +68,15 @@ void pack_six_bit_scales(const AffineBlock& block, std::uint8_t* out) {
   }
 }
 
-void unpack_six_bit_scales(const std::uint8_t* in, std::uint8_t* scales, std::uint8_t* mins) {
+void unpack_six_bit_scales(const std::uint8_t* in, std::uint16_t d, std::uint16_t dmin,
+                           float* scales, float* mins) {
+  const float scale = half_to_float(d);
+  const float minimum = half_to_float(dmin);
   for (std::size_t j = 0; j < 4; ++j) {
-    scales[j] = in[j] & 63;
-    mins[j] = in[4 + j] & 63;
-    scales[j + 4] = static_cast<std::uint8_t>((in[8 + j] & 15) | in[j] >> 6 << 4);
-    mins[j + 4] = static_cast<std::uint8_t>(in[8 + j] >> 4 | in[4 + j] >> 6 << 4);
+    scales[j] = scale * static_cast<float>(in[j] & 63);
+    mins[j] = minimum * static_cast<float>(in[4 + j] & 63);
+    scales[j + 4] = scale * static_cast<float>((in[8 + j] & 15) | in[j] >> 6 << 4);
+    mins[j + 4] = minimum * static_cast<float>(in[8 + j] >> 4 | in[4 + j] >> 6 << 4);
   }
 }
 

@@ -26,6 +26,9 @@ std::unique_ptr<BlockGrid> make_affine_grid(const AffineLayout& layout);
 //   byte 4 + j (j < 4): minimum j, and in its two upper bits the upper bits of minimum j + 4
 //   byte 8 + j (j < 4): lower four bits of scale j + 4, then those of minimum j + 4
 void pack_six_bit_scales(const AffineBlock& block, std::uint8_t* out);
-void unpack_six_bit_scales(const std::uint8_t* in, std::uint8_t* scales, std::uint8_t* mins);
+
+// The same eight scales and minimums times their own scales, which are halves.
+void unpack_six_bit_scales(const std::uint8_t* in, std::uint16_t d, std::uint16_t dmin,
+                           float* scales, float* mins);
 
 }  // namespace qwodel

@@ -110,27 +110,23 @@ const TernaryCodebook& iq1_codebook() {
 }
 
 std::uint16_t nearest_iq1_point(const float* values, float scale, float shift) {
-  const TernaryCodebook& book = iq1_codebook();
-  unsigned point = 0;
-  for (std::size_t i = 0; i < 8; ++i) {
-    const float level = scale > 0.0f ? std::rint(values[i] / scale - shift) + 1.0f : 1.0f;
-    point |= static_cast<unsigned>(std::clamp(level, 0.0f, 2.0f)) << 2 * i;
-  }
-  const TernaryEntry& entry = book.entries[ternary_index(static_cast<std::uint16_t>(point))];
-  if (entry.length == 0) return entry.point;
-  const auto distance = [&](std::uint16_t candidate) {
-    float sum = 0.0f;
-    for (std::size_t i = 0; i < 8; ++i) {
-      const float level = static_cast<float>(candidate >> 2 * i & 3) - 1.0f + shift;
-      const float difference = scale * level - values[i];
-      sum += difference * difference;
+  // Squared distances of the four levels in the lower and in the upper byte of a point.
+  std::array<std::array<float, 256>, 2> distance{};
+  for (std::size_t half = 0; half < 2; ++half) {
+    for (unsigned levels = 0; levels < 256; ++levels) {
+      for (unsigned i = 0; i < 4; ++i) {
+        const float level = static_cast<float>(levels >> 2 * i & 3) - 1.0f + shift;
+        const float difference = scale * level - values[4 * half + i];
+        distance[half][levels] += difference * difference;
+      }
     }
-    return sum;
+  }
+  const auto total = [&](std::uint16_t point) {
+    return distance[0][point & 255u] + distance[1][point >> 8];
   };
-  const std::uint16_t* const list = book.neighbours + entry.neighbours;
-  const std::uint16_t* const best = std::min_element(
-      list, list + entry.length, [&](auto a, auto b) { return distance(a) < distance(b); });
-  return book.entries[ternary_index(*best)].point;
+  const auto* const best = std::min_element(kIq1PointTable.begin(), kIq1PointTable.end(),
+                                            [&](auto a, auto b) { return total(a) < total(b); });
+  return static_cast<std::uint16_t>(best - kIq1PointTable.begin());
 }
 
 }  // namespace qwodel

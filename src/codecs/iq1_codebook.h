@@ -21,8 +21,8 @@ inline constexpr float kIq1Shift = 0.125f;
 // Points and neighbour lists, made at the first call (some milliseconds). Thread-safe.
 const TernaryCodebook& iq1_codebook();
 
-// The point among the listed neighbours whose shifted levels times `scale` are nearest to
-// values[8].
+// The number of the point whose shifted levels times `scale` are nearest to values[8]; of several,
+// the lowest.
 std::uint16_t nearest_iq1_point(const float* values, float scale, float shift);
 
 }  // namespace qwodel

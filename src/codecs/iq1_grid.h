@@ -40,8 +40,7 @@ void decode_iq1(const std::byte* in, std::size_t count, float* values) {
   }
 }
 
-// Fits as the encoder does. Snaps eight values to the nearest point of the neighbour list that the
-// encoder would search, without weights.
+// Fits as the encoder does. Snaps eight values to the nearest of all points, without weights.
 template <class Format>
 class Iq1Grid final : public BlockGrid {
  public:

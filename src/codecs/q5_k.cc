@@ -4,7 +4,6 @@
 
 #include "codecs/affine_k.h"
 #include "codecs/codec.h"
-#include "core/half.h"
 #include "kernels/decode_blocks.h"
 
 namespace qwodel {
@@ -62,15 +61,8 @@ void decode_q5_k(const std::byte* in, std::size_t count, float* values) {
   for (std::size_t b = 0; b < count / kSuperBlock; ++b) {
     BlockQ5K block;
     std::memcpy(&block, in + b * sizeof(block), sizeof(block));
-    std::uint8_t scales[8], mins[8];
-    unpack_six_bit_scales(block.scales, scales, mins);
-    const float d = half_to_float(block.d);
-    const float dmin = half_to_float(block.dmin);
     float scale[8], minimum[8];
-    for (std::size_t s = 0; s < 8; ++s) {
-      scale[s] = d * static_cast<float>(scales[s]);
-      minimum[s] = dmin * static_cast<float>(mins[s]);
-    }
+    unpack_six_bit_scales(block.scales, block.d, block.dmin, scale, minimum);
     decode_nibble_super_block(block.low, block.high, scale, minimum, values + b * kSuperBlock);
   }
 }

@@ -214,7 +214,9 @@ class TorchReader {
   }
 
   const PickleValue& unwrap_parameter(const PickleValue& value) const {
-    if (value.kind != Kind::call || global_of(value).role != Role::parameter) return value;
+    if (value.kind != Kind::call || global_of(value).role != Role::parameter) {
+      return value;  // NOLINT(bugprone-return-const-ref-from-parameter): it lives in pickle_
+    }
     return argument(value, 0, Kind::call);
   }
 

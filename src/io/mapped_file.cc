@@ -23,13 +23,15 @@ namespace {
 }
 
 // The page-aligned range around a part (grow) or inside it (shrink).
-std::pair<std::uintptr_t, std::size_t> page_range(std::span<const std::byte> part, bool grow) {
+std::span<std::byte> page_range(std::span<const std::byte> part, bool grow) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  auto first = reinterpret_cast<std::uintptr_t>(part.data());
-  auto last = first + part.size();
-  first = (grow ? first : first + page - 1) & ~(page - 1);
-  last = (grow ? last + page - 1 : last) & ~(page - 1);
-  return {first, last > first ? last - first : 0};
+  auto* const start = const_cast<std::byte*>(part.data());
+  const std::uintptr_t in_page = reinterpret_cast<std::uintptr_t>(start) % page;
+  const std::uintptr_t end = in_page + part.size();  // both from the start of the first page
+  const std::uintptr_t first = grow || in_page == 0 ? 0 : page;
+  const std::uintptr_t last = (grow ? end + page - 1 : end) / page * page;
+  if (last <= first) return {};
+  return {start - in_page + first, last - first};
 }
 
 }  // namespace
@@ -73,13 +75,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void read_ahead(std::span<const std::byte> part) {
-  const auto [address, length] = page_range(part, true);
-  if (length > 0) ::madvise(reinterpret_cast<void*>(address), length, MADV_WILLNEED);
+  const std::span<std::byte> pages = page_range(part, true);
+  if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_WILLNEED);
 }
 
 void drop_pages(std::span<const std::byte> part) {
-  const auto [address, length] = page_range(part, false);
-  if (length > 0) ::madvise(reinterpret_cast<void*>(address), length, MADV_DONTNEED);
+  const std::span<std::byte> pages = page_range(part, false);
+  if (!pages.empty()) ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
 }
 
 }  // namespace qwodel

@@ -40,7 +40,7 @@ struct PartValues {
 template <class Shape>
 HWY_INLINE void RoundTrials(const PointRecipe& recipe, const PartValues& part, float reach,
                             Trials& trials) {
-  trials.count = static_cast<std::size_t>(2 * recipe.trials + 1);
+  trials.count = 2 * static_cast<std::size_t>(recipe.trials) + 1;
   for (std::size_t t = 0; t < kMaxTrials; ++t) {
     const int step = std::min(static_cast<int>(t) - recipe.trials, recipe.trials);
     trials.inverse[t] =

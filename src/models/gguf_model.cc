@@ -21,7 +21,7 @@ bool is_rope_factors(const TensorInfo& tensor) {
 
 ModelSpec describe_gguf(const Checkpoint& checkpoint) {
   ModelSpec spec;
-  spec.metadata = checkpoint.gguf_metadata().value();
+  if (checkpoint.gguf_metadata()) spec.metadata = *checkpoint.gguf_metadata();
   const auto architecture = spec.metadata.find_string("general.architecture");
   if (!architecture) {
     throw ValidationError({.where = checkpoint.directory().string(),

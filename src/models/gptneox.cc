@@ -31,9 +31,11 @@ constexpr ConfigDefaults kDefaults[] = {{
 std::uint64_t rotary_dimensions(const LoadedConfig& config) {
   auto share = config.values.find_number({"rotary_pct"});
   if (!share) share = config.rope.number({"partial_rotary_factor"});
-  const auto head = static_cast<double>(config.values.hidden_size() / config.values.heads());
-  const double dimensions = *share * head;
-  return dimensions > 0 && dimensions <= head ? static_cast<std::uint64_t>(dimensions) : 0;
+  const std::uint64_t head = config.values.hidden_size() / config.values.heads();
+  const double dimensions = *share * static_cast<double>(head);
+  return dimensions > 0 && dimensions <= static_cast<double>(head)
+             ? static_cast<std::uint64_t>(dimensions)
+             : 0;
 }
 
 void add_metadata(const ModelContext& model, MetadataWriter& out) {

@@ -150,8 +150,10 @@ TEST_P(CodecQuality, GridPacksWhatItSnapped) {
   }
 }
 
-// The error of fit and snap against that of encode: snapping never loses, and can gain only what
-// encode leaves by choosing codes before the scale is rounded, or codes under weights.
+// The error of fit and snap against that of encode: snapping to the nearest of all values never
+// loses, and can gain only what encode leaves by choosing codes before the scale is rounded (0.2 %
+// at most here) or, with codebooks, points under the weights sqrt(sigma^2 + x^2) (3 % for IQ3_S,
+// less for the others). More would mean that encode takes wrong codes.
 TEST_P(CodecQuality, GridIsAsGoodAsEncode) {
   const Codec& codec = *GetParam();
   const std::size_t size = info(codec.type).block_size;
@@ -168,7 +170,7 @@ TEST_P(CodecQuality, GridIsAsGoodAsEncode) {
   const double encoded = relative_error(rows, encode_and_decode(codec, rows, ones));
   const bool codebook = codec.make_grid()->snap_width() > 1;
   EXPECT_LE(relative_error(rows, snapped), 1.0001 * encoded);
-  EXPECT_GE(relative_error(rows, snapped), (codebook ? 0.8 : 0.98) * encoded);
+  EXPECT_GE(relative_error(rows, snapped), (codebook ? 0.96 : 0.995) * encoded);
 }
 
 double squared_distance(std::span<const float> a, std::span<const float> b) {
@@ -177,7 +179,8 @@ double squared_distance(std::span<const float> a, std::span<const float> b) {
   return sum;
 }
 
-// Neighbours [snap_width] of every size snap to the nearest of all that any of them snap to.
+// Neighbours [snap_width] of every size, up to four times beyond what was fitted, snap to the
+// nearest of all that any of them snap to.
 TEST_P(CodecQuality, SnapFindsTheNearestValue) {
   const Codec& codec = *GetParam();
   const std::size_t size = info(codec.type).block_size;
@@ -191,7 +194,7 @@ TEST_P(CodecQuality, SnapFindsTheNearestValue) {
     for (std::size_t i = 0; i < 400; ++i) {
       values.emplace_back(rows.begin() + static_cast<std::ptrdiff_t>(width * i),
                           rows.begin() + static_cast<std::ptrdiff_t>(width * (i + 1)));
-      for (float& value : values.back()) value *= 0.005f * static_cast<float>(i);
+      for (float& value : values.back()) value *= 0.01f * static_cast<float>(i);
       snapped.emplace_back(width);
       grid->snap(position, values.back(), snapped.back());
     }
