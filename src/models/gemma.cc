@@ -106,7 +106,8 @@ constexpr ConfigDefaults kGemma2Defaults[] = {
      .values = R"({"vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216,
                    "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
                    "head_dim": 256, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
-                   "sliding_window": 4096, "final_logit_softcapping": 30.0,
+                   "sliding_window": 4096, "query_pre_attn_scalar": 256,
+                   "final_logit_softcapping": 30.0,
                    "attn_logit_softcapping": 50.0})",
      .kv_heads_from_heads = false},
 };
@@ -116,7 +117,7 @@ constexpr ConfigDefaults gemma3_defaults(std::string_view model_type) {
               R"({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216,
                   "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
                   "head_dim": 256, "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
-                  "sliding_window": 4096})",
+                  "sliding_window": 4096, "query_pre_attn_scalar": 256})",
           .kv_heads_from_heads = false,
           .rope_theta = 1000000.0,
           .local_rope_theta = 10000.0};

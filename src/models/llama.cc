@@ -45,7 +45,8 @@ constexpr ConfigDefaults kMistralDefaults[] = {
     {.model_type = "mistral",
      .values = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
                    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
-                   "max_position_embeddings": 131072, "rms_norm_eps": 1e-6})",
+                   "max_position_embeddings": 131072, "rms_norm_eps": 1e-6,
+                   "sliding_window": 4096})",
      .head_dim_from_width = true},
 };
 
@@ -63,7 +64,8 @@ constexpr ConfigDefaults kSmolLm3Defaults[] = {
     {.model_type = "smollm3",
      .values = R"({"vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 11008,
                    "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 4,
-                   "max_position_embeddings": 32768, "rms_norm_eps": 1e-6})",
+                   "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+                   "use_sliding_window": false})",
      .rope_theta = 2000000.0},
 };
 

@@ -101,7 +101,9 @@ constexpr ConfigDefaults kQwen2Defaults[] = {
     {.model_type = "qwen2",
      .values = R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
                    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
-                   "max_position_embeddings": 32768, "rms_norm_eps": 1e-6})"},
+                   "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+                   "use_sliding_window": false, "sliding_window": 4096,
+                   "max_window_layers": 28})"},
 };
 constexpr ConfigDefaults kQwen2MoeDefaults[] = {
     {.model_type = "qwen2_moe",
@@ -109,14 +111,17 @@ constexpr ConfigDefaults kQwen2MoeDefaults[] = {
                    "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16,
                    "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
                    "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632,
-                   "num_experts_per_tok": 4, "num_experts": 60})",
+                   "num_experts_per_tok": 4, "num_experts": 60, "norm_topk_prob": false,
+                   "use_sliding_window": false})",
      .kv_heads_from_heads = false},
 };
 constexpr ConfigDefaults kQwen3Defaults[] = {
     {.model_type = "qwen3",
      .values = R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
                    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
-                   "head_dim": 128, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6})"},
+                   "head_dim": 128, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+                   "use_sliding_window": false, "sliding_window": 4096,
+                   "max_window_layers": 28})"},
 };
 constexpr ConfigDefaults kQwen3MoeDefaults[] = {
     {.model_type = "qwen3_moe",
@@ -125,7 +130,8 @@ constexpr ConfigDefaults kQwen3MoeDefaults[] = {
                    "num_hidden_layers": 24, "num_attention_heads": 32, "num_key_value_heads": 4,
                    "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
                    "moe_intermediate_size": 768, "num_experts_per_tok": 8,
-                   "num_local_experts": 128})",
+                   "num_local_experts": 128, "norm_topk_prob": false,
+                   "use_sliding_window": false})",
      .kv_heads_from_heads = false},
 };
 

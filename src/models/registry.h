@@ -6,10 +6,12 @@
 //  2. a metadata function that writes ARCH.* in the converter's order (metadata.h has the common
 //     part), and VocabularyKinds in the order to try them;
 //  3. the ConfigDefaults of its configuration class (`AutoConfig.for_model(TYPE).to_dict()`: only
-//     keys that the metadata function reads);
+//     keys that the metadata function or graph_hints() reads);
 //  4. rows in a `constexpr ModelClass kRows[]`, and a function returning them, listed in
 //     registry.cc;
-//  5. a golden directory under tests/golden/models (tools/golden/make_model_goldens.py).
+//  5. a golden directory under tests/golden/models (tools/golden/make_model_goldens.py);
+//  6. if its GGUF architecture has no graph yet: a row of traits in graph_traits.cc and cases in
+//     tools/golden/make_logit_goldens.py.
 // A reordering that transforms.h does not have is a function of the family's own: a Transform emits
 // any number of tensors. Nothing outside models/ learns about the new class.
 #pragma once

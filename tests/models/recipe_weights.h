@@ -35,10 +35,10 @@ inline float recipe_value(std::string_view name, std::size_t rank, std::uint64_t
   return contains("embed") || contains("wte") || contains("wpe") ? k / 128 : k / 512;
 }
 
-inline std::vector<std::uint32_t> recipe_tokens(std::uint64_t count, std::uint64_t vocab_size) {
+inline std::vector<std::uint32_t> recipe_tokens(std::uint64_t count) {
   std::vector<std::uint32_t> tokens;
   for (std::uint64_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<std::uint32_t>((i * i * 37 + i * 11 + 5) % vocab_size));
+    tokens.push_back(static_cast<std::uint32_t>((i * i * 37 + i * 11 + 5) % 491));
   }
   return tokens;
 }

@@ -32,7 +32,6 @@ WINDOW = dict(sliding_window=8)
 QWEN_WINDOW = dict(WINDOW, use_sliding_window=True, layer_types=["full_attention", "sliding_attention"])
 LLAMA3 = dict(rope_parameters=dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
                                    high_freq_factor=4.0, original_max_position_embeddings=64))
-TIED = dict(drop=["lm_head.weight"])
 
 
 def per_layer(shapes):
@@ -49,16 +48,22 @@ def routed(experts):
     return tensors
 
 
+V3_EXPERTS = dict(drop=["lm_head.weight"],
+                  add=[*routed(8), ["model.layers.1.mlp.gate.e_score_correction_bias", [8]]])
+CLIPPED = dict(attn_config=dict(alibi=False, alibi_bias_max=8, attn_impl="torch", clip_qkv=1.0, kv_n_heads=4))
+
 # name -> (model, edits, what else)
 CASES = {name: (name, {}, {}) for name in (
     "bloom", "bloom_prefixed", "command_r", "deepseek", "deepseek_v2_lite", "falcon_mha", "falcon_mqa",
     "falcon_new_decoder", "falcon_old_names", "gemma", "gpt2", "gpt_bigcode", "gptneox", "granite", "granite_moe",
     "granite_moe_shared", "internlm2", "llama", "llama_bias", "llama_linear_rope", "llama_tied", "llama_yarn",
-    "minicpm", "minicpm_longrope", "mistral_sparse", "mpt", "mpt_clipped", "olmo", "olmo2", "phi2", "phi3_longrope",
+    "minicpm", "minicpm_longrope", "mistral_sparse", "mpt", "olmo2", "phi2", "phi3_longrope",
     "phi4_partial", "qwen2_moe", "qwen2_yarn", "qwen3_moe", "smollm3", "stablelm", "stablelm_bias")}
 CASES |= {
     "mistral": ("mistral", WINDOW, {}),
     "mixtral": ("mixtral", WINDOW, {}),
+    "mpt_clipped": ("mpt_clipped", CLIPPED, {}),
+    "olmo": ("olmo", dict(clip_qkv=1.0), {}),
     "starcoder2": ("starcoder2", WINDOW, {}),
     "phi3": ("phi3", WINDOW, {}),
     "gemma2": ("gemma2", WINDOW, {}),
@@ -77,13 +82,12 @@ CASES |= {
     "stablelm_qk_norm": ("stablelm", dict(qk_layernorm=True), dict(add=per_layer(
         [(f"self_attn.{x}_layernorm.norms.{h}.weight", [16]) for x, n in (("q", 4), ("k", 2)) for h in range(n)]))),
     "olmo2_base": ("olmo2", dict(rope_parameters=dict(rope_type="default", rope_theta=5000.0)), {}),
-    "deepseek_v3": ("deepseek_v3", {}, TIED),
-    "deepseek_v3_groups": ("deepseek_v3", dict(n_routed_experts=8, n_group=4, topk_group=2), dict(
-        TIED, add=[*routed(8), ["model.layers.1.mlp.gate.e_score_correction_bias", [8]]])),
-    "deepseek_v3_yarn": ("deepseek_v3", dict(rope_scaling=dict(
+    "deepseek_v3": ("deepseek_v3", dict(n_routed_experts=8), V3_EXPERTS),
+    "deepseek_v3_groups": ("deepseek_v3", dict(n_routed_experts=8, n_group=4, topk_group=2), V3_EXPERTS),
+    "deepseek_v3_yarn": ("deepseek_v3", dict(n_routed_experts=8, rope_scaling=dict(
         type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=32, beta_slow=1, mscale=1.0,
-        mscale_all_dim=0.5)), TIED),
-    "deepseek_v2_groups": ("deepseek_v2_lite", dict(n_routed_experts=8, n_group=4, topk_group=2,
+        mscale_all_dim=0.5)), V3_EXPERTS),
+    "deepseek_v2_groups": ("deepseek_v2_lite", dict(n_routed_experts=8, n_group=4, topk_group=1,
                                                     topk_method="group_limited_greedy", routed_scaling_factor=2.0),
                            dict(add=routed(8))),
 }
@@ -118,10 +122,9 @@ def golden(name):
     with tempfile.TemporaryDirectory() as scratch:
         write_model(pathlib.Path(scratch), config, shapes)
         logits = reference_models.load(scratch)
-        vocab = (config.get("text_config") or config)["vocab_size"]
-        results = {length: logits(recipe_weights.tokens(length, vocab)) for length in LENGTHS}
+        results = {length: logits(recipe_weights.tokens(length)) for length in LENGTHS}
     sequences = [{"length": length, "positions": LENGTHS[length],
-                  "logits": [[float(f"{x:.8g}") for x in y[p, ::COLUMN_STEP]] for p in LENGTHS[length]]}
+                  "logits": [[float(f"{x:.8g}") for x in y[p, :recipe_weights.VOCABULARY:COLUMN_STEP]] for p in LENGTHS[length]]}
                  for length, y in results.items()]
     low, high = min(y.min() for y in results.values()), max(y.max() for y in results.values())
     return {"model": model, "edits": edits, "add": more.get("add", []), "drop": more.get("drop", []),
