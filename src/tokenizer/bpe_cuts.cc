@@ -1,5 +1,6 @@
 // Merges that follow from a vocabulary alone: any two neighbours whose texts together are a token.
 #include <algorithm>
+#include <functional>
 
 #include "tokenizer/bpe_model.h"
 
@@ -87,6 +88,19 @@ class Cutter {
 };
 
 }  // namespace
+
+std::vector<std::uint32_t> ranks_by_score(const std::vector<float>& scores) {
+  std::vector<float> order = scores;
+  std::sort(order.begin(), order.end(), std::greater<>());
+  order.erase(std::unique(order.begin(), order.end()), order.end());
+  std::vector<std::uint32_t> ranks;
+  ranks.reserve(scores.size());
+  for (const float score : scores) {
+    const auto at = std::lower_bound(order.begin(), order.end(), score, std::greater<>());
+    ranks.push_back(static_cast<std::uint32_t>(at - order.begin()));
+  }
+  return ranks;
+}
 
 void add_all_cuts(const std::vector<std::string>& texts, const std::vector<std::uint32_t>& ranks,
                   BpeParts& parts) {

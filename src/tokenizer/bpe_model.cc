@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
+#include <unordered_set>
 
 #include "qwodel/error.h"
 #include "tokenizer/byte_alphabet.h"
@@ -242,6 +244,33 @@ BpeParts bpe_parts_of(const TokenizerJson& tokenizer, bool byte_level, const std
     parts.merges.insert(ids.find(left), ids.find(right), {static_cast<std::uint32_t>(rank), result},
                         true);
   }
+  return parts;
+}
+
+BpeParts cut_parts_of(const TokenizerJson& tokenizer, bool byte_level, const std::string& source) {
+  BpeParts parts;
+  parts.source = source;
+  parts.bytes_are_symbols = byte_level;
+  parts.byte_fallback = tokenizer.byte_fallback;
+  parts.fuse_unknown = tokenizer.fuse_unknown;
+  set_symbols(tokenizer, byte_level, parts);
+
+  std::unordered_set<std::string_view> apart;  // tokens that joining does not make
+  for (const AddedToken& token : tokenizer.added_tokens) apart.insert(token.text);
+  std::vector<std::string> texts(tokenizer.vocabulary.empty() ? 0
+                                                              : tokenizer.vocabulary.back().id + 1);
+  std::vector<float> scores(texts.size());
+  for (const auto& [text, id, score] : tokenizer.vocabulary) {
+    if (tokenizer.unknown_token == text) parts.unknown = id;
+    scores[id] = static_cast<float>(score);
+    const bool is_byte = tokenizer.byte_fallback && byte_of_token(text).has_value();
+    if (is_byte || apart.contains(text) || tokenizer.unknown_token == text) continue;
+    texts[id] = byte_level ? alphabet_bytes(text).value_or("") : text;
+  }
+  std::vector<std::uint32_t> ranks(texts.size());
+  std::iota(ranks.begin(), ranks.end(), 0U);
+  if (tokenizer.merge_order == MergeOrder::scores) ranks = ranks_by_score(scores);
+  add_all_cuts(texts, ranks, parts);
   return parts;
 }
 

@@ -81,6 +81,9 @@ class BpeModel final : public SubwordModel {
 // written in the byte alphabet. Throws ValidationError when the unknown token is not there.
 BpeParts bpe_parts_of(const TokenizerJson& tokenizer, bool byte_level, const std::string& source);
 
+// The same for a vocabulary whose merge_order is not a list.
+BpeParts cut_parts_of(const TokenizerJson& tokenizer, bool byte_level, const std::string& source);
+
 // Adds a merge for every way to cut each token in two symbols, ranked by `ranks` (per token). The
 // pieces of a cut are tokens or, `characters` known, single characters; those that are no token get
 // symbols from parts.first_expanded on. `texts` are the tokens' texts; empty ones are no tokens.
@@ -89,6 +92,9 @@ void add_all_cuts(const std::vector<std::string>& texts, const std::vector<std::
 
 // The byte of a token "<0x0A>" (or "<0x0a>" in any case), or nothing for another text.
 std::optional<std::uint8_t> byte_of_token(std::string_view text, bool any_case = false);
+
+// Equal scores have equal ranks, the highest score rank 0. REQUIRES: none is NaN.
+std::vector<std::uint32_t> ranks_by_score(const std::vector<float>& scores);
 
 // Bytes of the character at the start of `text` by its first byte alone, as far as there are any.
 std::size_t character_size(std::string_view text);

@@ -17,22 +17,6 @@ namespace {
 
 constexpr float kUnknownPenalty = 10;
 
-// Equal scores have equal ranks, the highest score rank 0.
-std::vector<std::uint32_t> ranks_by_score(const std::vector<GgufToken>& tokens) {
-  std::vector<float> scores;
-  scores.reserve(tokens.size());
-  for (const GgufToken& token : tokens) scores.push_back(token.score);
-  std::sort(scores.begin(), scores.end(), std::greater<>());
-  scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
-  std::vector<std::uint32_t> ranks;
-  ranks.reserve(tokens.size());
-  for (const GgufToken& token : tokens) {
-    const auto at = std::lower_bound(scores.begin(), scores.end(), token.score, std::greater<>());
-    ranks.push_back(static_cast<std::uint32_t>(at - scores.begin()));
-  }
-  return ranks;
-}
-
 std::vector<std::string> texts_of(const std::vector<GgufToken>& tokens) {
   std::vector<std::string> texts;
   texts.reserve(tokens.size());
@@ -203,7 +187,10 @@ std::unique_ptr<const SubwordModel> make_spm_model(const GgufVocabulary& vocabul
   parts.source = source;
   parts.raw_bytes = true;
   set_byte_tokens(vocabulary.tokens, parts);
-  add_all_cuts(texts_of(vocabulary.tokens), ranks_by_score(vocabulary.tokens), parts);
+  std::vector<float> scores;
+  scores.reserve(vocabulary.tokens.size());
+  for (const GgufToken& token : vocabulary.tokens) scores.push_back(token.score);
+  add_all_cuts(texts_of(vocabulary.tokens), ranks_by_score(scores), parts);
   return std::make_unique<BpeModel>(std::move(parts));
 }
 

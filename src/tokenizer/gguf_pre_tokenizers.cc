@@ -105,7 +105,6 @@ constexpr std::string_view kVikingSteps[] = {kBloom, kDigit};
 constexpr std::string_view kSuperbpeSteps[] = {R"(\p{N}+)", R"((?=([0-9]{3})+(?![0-9])))"};
 constexpr std::string_view kLagunaSteps[] = {kLines, kQwen2};
 constexpr std::string_view kLinesSteps[] = {kLines};
-constexpr std::string_view kWordsSteps[] = {R"(\S+)"};
 constexpr std::string_view kChameleonSteps[] = {
     "<sentinel:[0-9]+>",       "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
     R"(([\t\n]|    |  ))",     kDigit,
@@ -206,7 +205,6 @@ constexpr Row kRows[] = {
     {"superbpe", kSuperbpeSteps, keeps},
     {"laguna", kLagunaSteps, keeps},
     {"chameleon", kChameleonSteps, begins | keeps},
-    {"whitespace", kWordsSteps},
     {"gemma4", kLinesSteps, spaces},
     {"granite-embed-multi-311m", kLinesSteps, spaces},
     {"sarvam-moe", kLinesSteps, spaces | keeps},

@@ -68,7 +68,7 @@ std::vector<std::string> split_wpm(std::string_view text, const GgufVocabulary& 
       if (!words.back().empty()) words.emplace_back();
       return;
     }
-    if (c == 0 || c == 0xFFFD || (is_other(c) && !is_unassigned(c))) return;
+    if (c == 0 || c == 0xFFFD || is_other(c)) return;
     if (vocabulary.strip_accents && is_mark(c)) return;
     std::string character;
     append_utf8(character, c);

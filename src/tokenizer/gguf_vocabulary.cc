@@ -184,7 +184,10 @@ class Reader {
     read_flag("tokenizer.ggml.add_eos_token", result_.add_eos);
     read_flag("tokenizer.ggml.add_space_prefix", result_.add_space_prefix);
     read_flag("tokenizer.ggml.remove_extra_whitespaces", result_.remove_extra_whitespaces);
-    if (result_.pre == "gemma4") result_.add_bos = true;
+    // Whatever the file says.
+    if (result_.pre == "gemma4" || result_.pre == "granite-embed-multi-311m") {
+      result_.add_bos = true;
+    }
     read_flag("tokenizer.ggml.normalizer.lowercase", result_.lowercase);
     result_.strip_accents = result_.lowercase;
     read_flag("tokenizer.ggml.normalizer.strip_accents", result_.strip_accents);

@@ -23,13 +23,19 @@ namespace {
 
 using Wanted = std::vector<AddedTokenSearch::Wanted>;
 
+// What is looked for, and shown when decoding.
+std::string text_of(const AddedToken& token, const Normalizer& normalizer) {
+  const bool as_it_is = !token.normalized || token.text_is_normalized;
+  return as_it_is ? token.text : normalizer.normalize(token.text);
+}
+
 // The texts of added tokens that are looked for before or behind the normalizer.
 Wanted wanted_tokens(const TokenizerJson& tokenizer, const Normalizer& normalizer,
                      bool normalized) {
   Wanted wanted;
   for (const AddedToken& token : tokenizer.added_tokens) {
     if (token.normalized != normalized) continue;
-    wanted.push_back({token, normalized ? normalizer.normalize(token.text) : token.text});
+    wanted.push_back({token, text_of(token, normalizer)});
   }
   return wanted;
 }
@@ -49,7 +55,9 @@ std::unique_ptr<const SubwordModel> make_model(const TokenizerJson& tokenizer, b
                                                const std::string& source) {
   switch (tokenizer.kind) {
     case TokenModel::bpe:
-      return std::make_unique<BpeModel>(bpe_parts_of(tokenizer, byte_level, source));
+      return std::make_unique<BpeModel>(tokenizer.merge_order == MergeOrder::list
+                                            ? bpe_parts_of(tokenizer, byte_level, source)
+                                            : cut_parts_of(tokenizer, byte_level, source));
     case TokenModel::unigram:
       return std::make_unique<UnigramModel>(unigram_parts_of(tokenizer, source));
     case TokenModel::wordpiece:
@@ -166,7 +174,7 @@ class Pipeline final : public Tokenizer::State {
     std::unordered_set<std::string> special;
     for (const AddedToken& token : tokenizer_.added_tokens) {
       if (token.text.empty()) continue;
-      set(token.id, token.normalized ? normalizer_.normalize(token.text) : token.text);
+      set(token.id, text_of(token, normalizer_));
       if (token.special) special.insert(token.text);
     }
     for (std::uint64_t id = 0; id < vocab_size; ++id) {

@@ -67,6 +67,14 @@ SentencePieceModel parse_sentencepiece(std::span<const std::byte> bytes,
   model.add_dummy_prefix = file.normalizer().add_dummy_prefix();
   model.remove_extra_whitespaces = file.normalizer().remove_extra_whitespaces();
   model.precompiled_charsmap = file.normalizer().precompiled_charsmap();
+  model.byte_fallback = file.trainer().byte_fallback();
+  const auto id_of = [&](std::int32_t id) -> std::optional<std::uint32_t> {
+    if (id < 0 || static_cast<std::size_t>(id) >= model.pieces.size()) return std::nullopt;
+    return static_cast<std::uint32_t>(id);
+  };
+  model.unknown_id = id_of(file.trainer().unknown_id());
+  model.begin_id = id_of(file.trainer().begin_id());
+  model.end_id = id_of(file.trainer().end_id());
   return model;
 }
 

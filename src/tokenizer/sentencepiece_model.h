@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct SentencePieceModel {
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
   std::string precompiled_charsmap;  // bytes; may be empty
+  bool byte_fallback = false;
+  // Nothing where the file says that there is none, or names no piece.
+  std::optional<std::uint32_t> unknown_id, begin_id, end_id;
 };
 
 // True when the bytes start as a model file does: a piece, or nothing else that is printable text.

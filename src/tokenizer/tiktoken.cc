@@ -17,9 +17,10 @@ namespace {
 
 constexpr std::size_t kMaxTokenBytes = 4096;
 
+constexpr std::string_view kDigits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 constexpr std::array<std::int8_t, 256> make_base64_values() {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::array<std::int8_t, 256> values{};
   for (auto& value : values) value = -1;
   for (std::size_t i = 0; i < kDigits.size(); ++i) {
@@ -148,6 +149,20 @@ std::optional<std::string> decode_base64(std::string_view text) {
   return bytes;
 }
 
+std::string encode_base64(std::string_view bytes) {
+  std::string text;
+  for (std::size_t at = 0; at < bytes.size(); at += 3) {
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      bits = bits << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0U);
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      text += at + i > bytes.size() ? '=' : kDigits[bits >> (18 - 6 * i) & 0x3F];
+    }
+  }
+  return text;
+}
+
 bool looks_like_tiktoken(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
                               std::min<std::size_t>(bytes.size(), 2 * kMaxTokenBytes));
@@ -172,6 +187,7 @@ TokenizerJson parse_tiktoken(std::string_view text, const std::string& source) {
   }
   TokenizerJson result;
   result.ignore_merges = true;
+  result.merge_order = MergeOrder::ids;
   result.pre_tokenizer = pre_tokenizer_for(tokens.size());
   for (std::uint32_t rank = 0; rank < tokens.size(); ++rank) {
     const std::string& token = tokens[rank];

@@ -17,6 +17,8 @@ namespace qwodel {
 // Nothing when the text is not base64 with padding.
 std::optional<std::string> decode_base64(std::string_view text);
 
+std::string encode_base64(std::string_view bytes);
+
 // True when the first line is base64, a space and a number.
 bool looks_like_tiktoken(std::span<const std::byte> bytes);
 

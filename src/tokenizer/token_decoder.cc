@@ -119,7 +119,8 @@ void apply_step(const ReplaceStep& step, Tokens& tokens) {
 
 std::size_t count_member(const Json& definition, std::string_view key) {
   const Json* value = find_member(definition, key);
-  return value != nullptr && value->is_number_unsigned() ? value->get<std::size_t>() : 0;
+  const bool valid = value != nullptr && value->is_number_integer() && *value >= 0;
+  return valid ? value->get<std::size_t>() : 0;
 }
 
 std::string text_or(const Json& definition, std::string_view key, const char* fallback) {

@@ -38,12 +38,21 @@ struct AddedToken {
   bool normalized = false;              // is looked for after the normalizer
   bool single_word = false;             // only where no word characters touch it
   bool lstrip = false, rstrip = false;  // takes the white space on that side with it
+  bool text_is_normalized = false;      // the normalizer is not applied to the text itself
+};
+
+// What says which tokens byte-pair encoding joins.
+enum class MergeOrder : std::uint8_t {
+  list,    // the list of merges
+  scores,  // any two whose texts together are a token, the highest score first (SentencePiece)
+  ids,     // the same, the lowest id first (tiktoken)
 };
 
 struct TokenizerJson {
   TokenModel kind = TokenModel::bpe;
   std::vector<VocabularyEntry> vocabulary;  // by id; ids are unique, texts too
   std::vector<Merge> merges;                // bpe only
+  MergeOrder merge_order = MergeOrder::list;
   std::optional<std::string> unknown_token;
   std::optional<std::uint32_t> unknown_id;  // unigram only
   std::string continuing_subword_prefix, end_of_word_suffix;

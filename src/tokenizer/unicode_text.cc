@@ -196,12 +196,7 @@ bool is_symbol(char32_t c) {
   return kind >= UTF8PROC_CATEGORY_SM && kind <= UTF8PROC_CATEGORY_SO;
 }
 
-bool is_other(char32_t c) {
-  const auto kind = category(c);
-  return kind == UTF8PROC_CATEGORY_CN || kind >= UTF8PROC_CATEGORY_CC;
-}
-
-bool is_unassigned(char32_t c) { return category(c) == UTF8PROC_CATEGORY_CN; }
+bool is_other(char32_t c) { return category(c) >= UTF8PROC_CATEGORY_CC; }
 
 // U+2B920 instead of U+2B820 is what the Hugging Face library has.
 bool is_cjk_ideograph(char32_t c) {

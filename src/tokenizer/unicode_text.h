@@ -28,8 +28,7 @@ bool is_nonspacing_mark(char32_t c);      // category Mn
 bool is_punctuation(char32_t c);          // category P, or ASCII punctuation
 bool is_unicode_punctuation(char32_t c);  // category P
 bool is_symbol(char32_t c);               // category S
-bool is_other(char32_t c);                // controls, formats, private use, not assigned
-bool is_unassigned(char32_t c);           // category Cn
+bool is_other(char32_t c);                // controls, formats, private use; not what is unassigned
 bool is_cjk_ideograph(char32_t c);        // what BERT calls Chinese characters
 
 // Calls `visit(char32_t, std::string_view)` with every character. REQUIRES: text is UTF-8.

@@ -9,6 +9,7 @@
 #include "io/mapped_file.h"
 #include "qwodel/error.h"
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/class_pipelines.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/tiktoken.h"
 #include "tokenizer/vocabulary_parts.h"
@@ -132,7 +133,7 @@ class Search {
       return false;
     } else if (context_.files.has("vocab.json") && context_.files.has("merges.txt")) {
       context_.files.tokenizer = read_vocab_and_merges(path("vocab.json"), path("merges.txt"));
-      context_.files.tokenizer->pre_tokenizer = class_pre_tokenizer();
+      context_.files.tokenizer->pre_tokenizer = class_pre_tokenizer(context_.files);
     } else if (is_tiktoken("tokenizer.model")) {
       context_.files.tokenizer = read_tiktoken(path("tokenizer.model"));
       require_known_tiktoken();
@@ -141,26 +142,6 @@ class Search {
     }
     add_byte_level_vocabulary(context_, metadata_);
     return true;
-  }
-
-  // vocab.json and merges.txt go with a tokenizer class that knows how to split.
-  Json class_pre_tokenizer() const {
-    const Json* name = find_member(context_.files.tokenizer_config, "tokenizer_class");
-    const Json* type = find_member(context_.files.model_config, "model_type");
-    const std::string text = name != nullptr && name->is_string()   ? name->get<std::string>()
-                             : type != nullptr && type->is_string() ? type->get<std::string>()
-                                                                    : std::string();
-    if (text.starts_with("Qwen2") || text.starts_with("qwen2") || text.starts_with("qwen3")) {
-      return {{"type", "Sequence"},
-              {"pretokenizers",
-               {{{"type", "Split"},
-                 {"pattern",
-                  {{"Regex", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
-                             R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}}},
-                 {"behavior", "Isolated"}},
-                {{"type", "ByteLevel"}, {"use_regex", false}}}}};
-    }
-    return {{"type", "ByteLevel"}};
   }
 
   void require_known_tiktoken() const {
