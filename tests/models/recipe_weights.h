@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,8 @@ class RecipeWeights final : public GraphWeights {
   void read(WeightId weight, std::uint64_t first, std::span<float> out) const override {
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = values_.at(weight).at(first + i);
   }
+  std::vector<float>& values(WeightId weight) { return values_.at(weight); }
+
   void will_need(WeightId) const override {}
   void done_with(WeightId) const override {}
 
