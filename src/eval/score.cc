@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "kernels/logit_sums.h"
 #include "qwodel/error.h"
@@ -56,14 +57,17 @@ class SpanScorer {
   // `base` may be null: then only the model's sums are taken.
   void run(const BaseLogits* base, const LogitFunction& logits, std::uint64_t vocab_size,
            const TaskThreads& threads) {
+    const LogitTiles tiles = logits(spans_);
+    LogitTiles base_tiles;
     if (base != nullptr) {
       base_tile_.resize(tile_.size());
       if (base->are_log_probabilities) floor_ = kStoredFloor;
+      base_tiles = base->logits(spans_);
     }
     for (std::uint64_t column = 0; column < vocab_size; column += kVocabularyTile) {
       const auto columns = static_cast<std::size_t>(std::min(kVocabularyTile, vocab_size - column));
-      fill(logits, column, columns, tile_);
-      if (base != nullptr) fill(base->logits, column, columns, base_tile_);
+      tiles(column, {tile_.data(), states_.size(), columns});
+      if (base != nullptr) base_tiles(column, {base_tile_.data(), states_.size(), columns});
       threads.run((states_.size() + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
         const std::size_t end = std::min(states_.size(), (task + 1) * kRowsPerTask);
         for (std::size_t i = task * kRowsPerTask; i < end; ++i) {
@@ -76,18 +80,6 @@ class SpanScorer {
   const std::vector<TokenState>& states() const { return states_; }
 
  private:
-  void fill(const LogitFunction& logits, std::uint64_t column, std::size_t columns,
-            std::vector<float>& tile) const {
-    std::size_t row = 0;
-    for (const ScoredSpan& span : spans_) {
-      const std::size_t rows = span.targets.size();
-      if (rows > 0) {
-        logits(span.first_token, column, {tile.data() + row * columns, rows, columns});
-      }
-      row += rows;
-    }
-  }
-
   void add(std::size_t i, std::uint64_t column, std::size_t columns, bool paired) {
     TokenState& state = states_[i];
     const float* row = tile_.data() + i * columns;
@@ -135,6 +127,25 @@ double finite(double value, const std::string& model) {
 }
 
 }  // namespace
+
+LogitFunction logits_of(const Executor& executor, const HeadInput& input,
+                        std::uint64_t hidden_size) {
+  return [&executor, &input, hidden_size](std::span<const ScoredSpan> spans) -> LogitTiles {
+    const auto width = static_cast<std::size_t>(hidden_size);
+    std::size_t tokens = 0;
+    for (const ScoredSpan& span : spans) tokens += span.targets.size();
+    const auto rows = std::make_shared<std::vector<float>>(tokens * width);
+    const MatrixView hidden(rows->data(), tokens, width);
+    std::size_t row = 0;
+    for (const ScoredSpan& span : spans) {
+      input.read(span.first_token, hidden.row_range(row, span.targets.size()));
+      row += span.targets.size();
+    }
+    return [&executor, rows, hidden](std::uint64_t first_column, MatrixView out) {
+      executor.logits(hidden, first_column, out);
+    };
+  };
+}
 
 std::vector<TokenScore> score_tokens(const LogitFunction& logits, std::uint64_t vocab_size,
                                      std::span<const ScoredSpan> spans, const TaskThreads& threads,

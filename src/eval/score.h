@@ -9,21 +9,28 @@
 #include <vector>
 
 #include "core/matrix.h"
+#include "graph/executor.h"
 #include "graph/task_threads.h"
 
 namespace qwodel {
 
-// Logits of tokens [first_token, first_token + out.rows) for vocabulary columns [first_column,
-// first_column + out.cols).
-using LogitFunction =
-    std::function<void(std::uint64_t first_token, std::uint64_t first_column, MatrixView out)>;
+// Logits of a group of tokens for vocabulary columns [first_column, first_column + out.cols);
+// out.rows is the number of tokens.
+using LogitTiles = std::function<void(std::uint64_t first_column, MatrixView out)>;
 
 // Consecutive tokens whose logits are scored. targets[i] is the token that follows token
-// first_token + i. REQUIRES: targets below vocab_size.
+// first_token + i. REQUIRES: targets below the vocabulary's size.
 struct ScoredSpan {
   std::uint64_t first_token = 0;
   std::span<const std::uint32_t> targets;
 };
+
+// What gives logits of the tokens of spans, all in one matrix.
+using LogitFunction = std::function<LogitTiles(std::span<const ScoredSpan> spans)>;
+
+// Of a forward pass. The executor and its head input must outlive the function.
+LogitFunction logits_of(const Executor& executor, const HeadInput& input,
+                        std::uint64_t hidden_size);
 
 struct TokenScore {
   double nll = 0;  // -ln of the probability of the target

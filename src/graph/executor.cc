@@ -95,6 +95,9 @@ void TokenSequences::append(std::span<const std::uint32_t> sequence) {
 HeadInput::HeadInput(std::unique_ptr<HiddenStore> store) : store_(std::move(store)) {}
 HeadInput::~HeadInput() = default;
 std::uint64_t HeadInput::tokens() const { return store_->tokens(); }
+void HeadInput::read(std::uint64_t first_token, MatrixView out) const {
+  store_->read(first_token, out);
+}
 
 struct Executor::State {
   State(const Graph& model, const GraphWeights& source, ExecutorOptions given)
@@ -170,7 +173,6 @@ StageRunner Executor::State::runner(std::size_t stage, ActivationObserver* obser
                      is_head ? which.ops[head.linear].inputs[0] : which.output, observer);
 }
 
-// The head's matrix stays for logits().
 void Executor::State::finish_stage(std::size_t stage) {
   for (const WeightId weight : weights_of(graph.stages[stage])) {
     cache.drop(weight);
@@ -178,8 +180,10 @@ void Executor::State::finish_stage(std::size_t stage) {
   }
 }
 
-Executor::Executor(const Graph& graph, const GraphWeights& weights, ExecutorOptions options)
-    : state_(std::make_unique<State>(graph, weights, std::move(options))) {}
+Executor::Executor(const Graph& graph, const GraphWeights& weights, ExecutorOptions options) {
+  validate_graph(graph, "graph");
+  state_ = std::make_unique<State>(graph, weights, std::move(options));
+}
 
 Executor::~Executor() = default;
 
@@ -239,14 +243,18 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
 
 void Executor::logits(const HeadInput& input, std::uint64_t first_token, std::uint64_t first_column,
                       MatrixView out) const {
-  stop_if_cancelled(state_->options.cancel);
   AlignedBuffer<float> rows =
       state_->buffers.take(out.rows * static_cast<std::size_t>(state_->graph.hidden_size));
   const MatrixView hidden(rows.data(), out.rows,
                           static_cast<std::size_t>(state_->graph.hidden_size));
   input.store().read(first_token, hidden);
-  compute_logits(state_->machine, state_->head, hidden, first_column, out);
+  logits(hidden, first_column, out);
   state_->buffers.give_back(std::move(rows));
+}
+
+void Executor::logits(ConstMatrixView hidden, std::uint64_t first_column, MatrixView out) const {
+  stop_if_cancelled(state_->options.cancel);
+  compute_logits(state_->machine, state_->head, hidden, first_column, out);
 }
 
 std::vector<float> Executor::extend(KvCache& cache, std::span<const std::uint32_t> tokens) const {

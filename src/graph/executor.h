@@ -91,6 +91,10 @@ class HeadInput {
   ~HeadInput();
 
   std::uint64_t tokens() const;
+
+  // Copies rows [first_token, first_token + out.rows).
+  void read(std::uint64_t first_token, MatrixView out) const;
+
   const HiddenStore& store() const { return *store_; }
 
  private:
@@ -116,6 +120,9 @@ class Executor {
   // first_column + out.cols).
   void logits(const HeadInput& input, std::uint64_t first_token, std::uint64_t first_column,
               MatrixView out) const;
+
+  // The same for rows that were copied out of head inputs: [out.rows, hidden_size].
+  void logits(ConstMatrixView hidden, std::uint64_t first_column, MatrixView out) const;
 
   // Runs tokens that follow those the cache has seen and adds them to it. Returns the logits after
   // the last one, [vocab_size]. Weights stay decoded between calls as far as weight_memory allows.

@@ -28,11 +28,19 @@ struct FakeModel {
   }
 
   LogitFunction function() const {
-    return [this](std::uint64_t token, std::uint64_t column, MatrixView out) {
-      for (std::size_t i = 0; i < out.rows; ++i) {
-        std::copy_n(logits.data() + (token + i) * kVocabulary + column, out.cols,
-                    out.row(i).data());
+    return [this](std::span<const ScoredSpan> spans) -> LogitTiles {
+      std::vector<std::uint64_t> tokens;
+      for (const ScoredSpan& span : spans) {
+        for (std::size_t i = 0; i < span.targets.size(); ++i)
+          tokens.push_back(span.first_token + i);
       }
+      return [this, tokens](std::uint64_t column, MatrixView out) {
+        ASSERT_EQ(out.rows, tokens.size());
+        for (std::size_t i = 0; i < out.rows; ++i) {
+          std::copy_n(logits.data() + tokens[i] * kVocabulary + column, out.cols,
+                      out.row(i).data());
+        }
+      };
     };
   }
 

@@ -1,0 +1,39 @@
+// Running a model: logits of tokens, and greedy continuation of a text.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qwodel/error.h"
+#include "qwodel/progress.h"
+
+namespace qwodel {
+
+struct RunOptions {
+  std::filesystem::path model;   // Hugging Face directory, or .gguf
+  std::string arch_as;           // as in QuantizeOptions
+  std::string tokenizer_pre;     // as in QuantizeOptions
+  std::string compute = "auto";  // precision of matrix products: f32, bf16, or auto
+  int threads = 0;               // 0: one per core
+  ProgressCallback progress;
+  const CancelToken* cancel = nullptr;
+};
+
+struct LogitsReport {
+  std::uint64_t tokens = 0;
+  std::uint64_t vocab_size = 0;
+  std::string compute;         // what auto came to
+  double forward_seconds = 0;  // hidden states of all tokens
+  double logits_seconds = 0;   // the vocabulary's products, and writing
+};
+
+// Writes the logits of one sequence as a NumPy file, f32 [tokens, vocab_size]. Throws Error.
+LogitsReport write_logits(const RunOptions& options, std::span<const std::uint32_t> tokens,
+                          const std::filesystem::path& output);
+
+}  // namespace qwodel
