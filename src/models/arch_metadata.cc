@@ -101,6 +101,12 @@ float ArchMetadata::positive_or(std::string_view key, float other) const {
   return value;
 }
 
+float ArchMetadata::limit(std::string_view key) const {
+  const float value = number_or(key, 0);
+  if (value < 0) fail(key, fmt::format("{}", value), "0 or more");
+  return value;
+}
+
 std::optional<bool> ArchMetadata::find_flag(std::string_view key) const {
   const GgufValue* value = find(key);
   if (value == nullptr) return std::nullopt;

@@ -27,6 +27,7 @@ class ArchMetadata {
   std::optional<float> find_number(std::string_view key) const;  // finite
   float number_or(std::string_view key, float other) const;
   float positive_or(std::string_view key, float other) const;  // more than 0
+  float limit(std::string_view key) const;                     // 0 (none) when not given, or more
 
   std::optional<bool> find_flag(std::string_view key) const;
   std::optional<std::string> find_text(std::string_view key) const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -15,6 +16,8 @@
 
 namespace qwodel {
 namespace {
+
+constexpr std::uint64_t kMaxHeadDim = 1u << 20;
 
 struct NamedActivation {
   std::string_view name;
@@ -66,13 +69,18 @@ void read_heads(const GraphBuilder& graph, const ArchMetadata& keys, DecoderSett
   model.value_dim = keys.size_or("attention.value_length", even);
   model.full_key_dim = keys.size_or("attention.key_length_mla", model.key_dim);
   model.full_value_dim = keys.size_or("attention.value_length_mla", model.value_dim);
+  // Rotary pairs are listed before the projections are seen.
+  if (std::max(model.key_dim, model.full_key_dim) > kMaxHeadDim) {
+    keys.fail("attention.key_length", fmt::format("{}", model.key_dim),
+              fmt::format("at most {}", kMaxHeadDim));
+  }
   if (model.key_dim == 0 || model.value_dim == 0 || model.heads % model.kv_heads != 0) {
     keys.fail("attention.head_count",
               fmt::format("{} heads for {} key-value heads and a width of {}", model.heads,
                           model.kv_heads, model.hidden_size),
               "a multiple of the key-value heads, at most the width");
   }
-  // Lists of heads and pairs are made before the projections are seen: no longer than a tensor.
+  // So are slopes of heads.
   const ModelTensor& output = graph.require(block_name(0) + "attn_output.weight");
   const auto rows = checked_mul(model.heads, model.full_value_dim);
   if (output.shape.size() != 2 || rows != output.shape[1]) {
@@ -102,8 +110,8 @@ void read_attention(const GraphBuilder& graph, const ArchMetadata& keys, Decoder
         yarn_magnitude(keys.positive_or("rope.scaling.factor", 1), 10 * multiplier);
     model.attention_scale *= magnitude * magnitude;
   }
-  model.attention_softcap = keys.number_or("attn_logit_softcapping", 0);
-  model.qkv_limit = keys.number_or("attention.clamp_kqv", 0);
+  model.attention_softcap = keys.limit("attn_logit_softcapping");
+  model.qkv_limit = keys.limit("attention.clamp_kqv");
   if (traits.positions == Positions::alibi) {
     model.alibi_slopes = alibi_slopes(model.heads, keys.number_or("attention.max_alibi_bias", 8));
   }
@@ -156,7 +164,7 @@ void read_scales(const ArchMetadata& keys, DecoderSettings& model) {
   const float logits = keys.number_or("logit_scale", 1);
   if (logits == 0) keys.fail("logit_scale", "0", "another number");
   model.logit_factor = model.traits->divides_logits ? 1 / logits : logits;
-  model.logit_softcap = keys.number_or("final_logit_softcapping", 0);
+  model.logit_softcap = keys.limit("final_logit_softcapping");
 }
 
 // llama.cpp: llama_expert_gating_func_type.

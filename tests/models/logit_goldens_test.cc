@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,36 @@ TEST_P(LogitGolden, EqualsTransformers) {
   const Case test = load_case(GetParam());
   ASSERT_GT(test.golden["range"].get<double>(), 0.5) << "logits that could hide an error";
   EXPECT_LT(largest_error(test, build_graph(test.spec)), kBound);
+}
+
+// What config.json says and GGUF has no key for: a file made of such a model computes something
+// else, here as in llama.cpp.
+const std::map<std::string, std::string> kNotInGguf = {
+    {"mistral", "sliding_window"},
+    {"mixtral", "sliding_window"},
+    {"qwen2", "sliding_window"},
+    {"qwen3", "sliding_window"},
+    {"starcoder2", "sliding_window"},
+    {"qwen2_moe_normalized", "norm_topk_prob"},
+    {"qwen3_moe", "norm_topk_prob"},
+    {"gemma2", "query_pre_attn_scalar other than head_dim"},
+    {"gemma3", "query_pre_attn_scalar other than head_dim"},
+    {"gemma3_old", "query_pre_attn_scalar other than head_dim"},
+    {"falcon_one_norm", "rope_theta"},
+    {"minicpm_longrope", "original_max_position_embeddings"},
+    {"deepseek_v3_yarn", "mscale other than mscale_all_dim"},
+};
+
+TEST_P(LogitGolden, IsTheSameWithoutHintsWhereGgufHasAllKeys) {
+  Case test = load_case(GetParam());
+  test.spec.hints = {};
+  const double error = largest_error(test, build_graph(test.spec));
+  const auto lost = kNotInGguf.find(GetParam());
+  if (lost == kNotInGguf.end()) {
+    EXPECT_LT(error, kBound);
+  } else {
+    EXPECT_GT(error, kBound) << lost->second << " is in the file after all";
+  }
 }
 
 // What changes one trait of an operation; false when the operation does not have it.
