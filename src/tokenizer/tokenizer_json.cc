@@ -69,7 +69,8 @@ class Parser {
     const Json* type = find_member(model, "type");
     if (type == nullptr || !type->is_string()) {
       if (model.contains("merges")) return TokenModel::bpe;
-      if (model.at("vocab").is_array()) return TokenModel::unigram;
+      const Json* vocab = find_member(model, "vocab");
+      if (vocab != nullptr && vocab->is_array()) return TokenModel::unigram;
       return model.contains("continuing_subword_prefix") ? TokenModel::wordpiece
                                                          : TokenModel::wordlevel;
     }

@@ -49,6 +49,13 @@ TEST(DamagedTokenizer, SmallOneIsAccepted) {
   EXPECT_EQ(metadata.find_string("tokenizer.ggml.pre"), "gpt-2");
 }
 
+TEST(DamagedTokenizer, NothingToTellTheModelBy) {
+  Json file = small_bpe();
+  file["model"] = Json::object();
+  expect_error<ValidationError>([&] { parse_tokenizer_json(file.dump(), "t.json"); },
+                                "no \"vocab\"");
+}
+
 TEST(DamagedTokenizer, Ids) {
   Json file = small_bpe();
   file["model"]["vocab"]["b"] = -1;
