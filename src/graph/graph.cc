@@ -200,6 +200,9 @@ class StageChecker {
     require(std::isfinite(op.scale) && std::isfinite(op.softcap) && op.softcap >= 0,
             "a finite scale and softcap");
     require(op.alibi_slopes.empty() || op.alibi_slopes.size() == op.heads, "one slope per head");
+    require(std::all_of(op.alibi_slopes.begin(), op.alibi_slopes.end(),
+                        [](float slope) { return std::isfinite(slope); }),
+            "finite slopes");
     const auto columns = checked_mul(op.heads, op.value_dim);
     require(columns.has_value(), "a size that fits 64 bits");
     require_output(*columns, RowKind::tokens);

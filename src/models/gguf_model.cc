@@ -1,6 +1,5 @@
 #include "models/gguf_model.h"
 
-#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -11,10 +10,16 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF is little-endian");
 
-// Rotary factors are part of the graph, not read by an operation.
+// Rotary factors are in the graph's operations: their values must be in the description.
 bool is_rope_factors(const TensorInfo& tensor) {
   return tensor.name.starts_with("rope_") && tensor.type == TensorType::f32 &&
          tensor.shape.size() == 1;
+}
+
+std::vector<float> floats_of(const TensorInfo& tensor) {
+  std::vector<float> values(tensor.bytes.size() / sizeof(float));
+  std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(float));
+  return values;
 }
 
 }  // namespace
@@ -31,16 +36,16 @@ ModelSpec describe_gguf(const Checkpoint& checkpoint) {
   }
   spec.architecture = *architecture;
   for (const TensorInfo& tensor : checkpoint.tensors()) {
-    const auto source = static_cast<std::uint32_t>(spec.sources.size());
-    spec.sources.push_back(tensor.name);
     ModelTensor& out = spec.tensors.emplace_back();
     out.name = tensor.name;
     out.shape = tensor.shape;
+    if (is_rope_factors(tensor)) {
+      out.generated = floats_of(tensor);
+      continue;
+    }
+    const auto source = static_cast<std::uint32_t>(spec.sources.size());
+    spec.sources.push_back(tensor.name);
     out.parts.push_back(whole_tensor(source, tensor.shape));
-    if (!is_rope_factors(tensor)) continue;
-    out.generated.resize(static_cast<std::size_t>(tensor.shape.front()));
-    std::memcpy(out.generated.data(), tensor.bytes.data(),
-                std::min(tensor.bytes.size(), out.generated.size() * sizeof(float)));
   }
   return spec;
 }

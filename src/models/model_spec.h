@@ -43,8 +43,7 @@ struct ModelTensor {
   bool keep_f32 = false;             // the converter writes it as F32 whatever the output type
   std::vector<TensorView> parts;
   Elementwise op = Elementwise::none;
-  std::vector<float> generated;  // values of a tensor without parts (rope factors); of a GGUF's
-                                 // rope factors too, which the graph computes with
+  std::vector<float> generated;  // values of a tensor without parts (rope factors, of a GGUF, too)
 };
 
 struct ModelSpec {

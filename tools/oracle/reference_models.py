@@ -36,11 +36,11 @@ def fill(model, tensors):
     return model.eval()
 
 
-def plain(directory, **settings):
-    from transformers import AutoConfig, AutoModelForCausalLM
-    config = AutoConfig.from_pretrained(directory, **settings)
-    return AutoModelForCausalLM.from_pretrained(directory, config=config, dtype=torch.float32,
-                                                attn_implementation="eager").eval()
+def plain(directory, config):
+    """The class that config.json names, whatever model_type says."""
+    import transformers
+    return getattr(transformers, config["architectures"][0]).from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def internlm2(directory, config):
@@ -173,21 +173,9 @@ SPECIAL = {"InternLM2ForCausalLM": internlm2, "MiniCPMForCausalLM": minicpm, "De
            "RWForCausalLM": falcon, "MPTForCausalLM": mpt}
 
 
-def text_model(directory, config):
-    """The text part of a model of text and images."""
-    from transformers import AutoModelForImageTextToText
-    return AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32,
-                                                       attn_implementation="eager").eval()
-
-
 def load_model(directory):
     config = json.loads((pathlib.Path(directory) / "config.json").read_text())
-    name = config["architectures"][0]
-    if name in SPECIAL:
-        return SPECIAL[name](directory, config)
-    if name.endswith("ForConditionalGeneration"):
-        return text_model(directory, config)
-    return plain(directory)
+    return SPECIAL.get(config["architectures"][0], plain)(directory, config)
 
 
 def load(directory):
