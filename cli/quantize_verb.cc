@@ -18,12 +18,8 @@ struct Arguments {
   std::string max_memory;
   std::string max_shard_size;
   std::string search = "reference";
-  std::string calibration;
-  std::string statistics;
   std::string target_size;
   double target_bpw = 0;
-  int samples = 128;
-  int seq_len = 512;
   bool dry_run = false;
   bool resume = false;
 };
@@ -47,10 +43,13 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--method", a.options.method, "rtn, search, awq or gptq; gguf: search");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
-  verb.add_option("--calibration", a.calibration, "calibration text");
-  verb.add_option("--samples", a.samples, "calibration samples");
-  verb.add_option("--seq-len", a.seq_len, "tokens per calibration sample");
-  verb.add_option("--statistics", a.statistics, "statistics made by qwodel calibrate");
+  verb.add_option("--calibration", a.options.calibration.text,
+                  "calibration text: .txt, .jsonl, .ids, a directory, or builtin");
+  verb.add_option("--samples", a.options.calibration.samples, "calibration samples");
+  verb.add_option("--seq-len", a.options.calibration.seq_len, "tokens per calibration sample");
+  verb.add_option("--compute", a.options.compute,
+                  "products of the calibration run: f32, bf16, auto");
+  verb.add_option("--statistics", a.options.statistics, "statistics made by qwodel calibrate");
   verb.add_option("--tensor-type", a.options.tensor_types, "REGEX=TYPE for matching tensors")
       ->allow_extra_args(false)
       ->take_all();
@@ -79,8 +78,6 @@ void add_run_options(CLI::App& verb, Arguments& a) {
 
 void refuse_what_is_not_built(const Arguments& a) {
   const std::map<std::string, bool> given = {{"--search " + a.search, a.search != "reference"},
-                                             {"--calibration", !a.calibration.empty()},
-                                             {"--statistics", !a.statistics.empty()},
                                              {"--target-size", !a.target_size.empty()},
                                              {"--target-bpw", a.target_bpw != 0}};
   for (const auto& [option, present] : given) {

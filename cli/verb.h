@@ -34,6 +34,8 @@ std::function<int()> add_list_backends(CLI::App& app, Common& common);
 std::function<int()> add_check(CLI::App& app, Common& common);
 std::function<int()> add_logits(CLI::App& app, Common& common);
 std::function<int()> add_eval(CLI::App& app, Common& common);
+std::function<int()> add_calibrate(CLI::App& app, Common& common);
+std::function<int()> add_imatrix(CLI::App& app, Common& common);
 
 // Adds a subcommand with the options that all verbs share; `example` comes first in its help.
 CLI::App* add_verb(CLI::App& app, Common& common, const std::string& name,

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "qwodel/calibrate.h"
 #include "qwodel/error.h"
 #include "qwodel/progress.h"
 
@@ -24,9 +25,12 @@ struct QuantizeOptions {
   std::filesystem::path model;  // Hugging Face directory, or .gguf
   std::vector<std::string>
       targets;  // "gguf:Q4_K_M", "ct:W4A16"; several may stand in one, comma-separated
-  std::filesystem::path output;   // file or directory; see cli.md in the documentation
-  std::filesystem::path imatrix;  // importance matrix (GGUF or .dat); empty: none
-  std::string method;             // rtn, search, awq, gptq; empty: the target's own
+  std::filesystem::path output;                // file or directory; see cli.md in the documentation
+  std::filesystem::path imatrix;               // importance matrix (GGUF or .dat); empty: none
+  std::filesystem::path statistics;            // or statistics of calibrate(), of the same model
+  CalibrationOptions calibration{.text = {}};  // or run this text first; no text: none
+  std::string compute = "auto";                // products of that run: f32, bf16, auto
+  std::string method;                          // rtn, search, awq, gptq; empty: the target's own
 
   std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as
                                           // convert_hf_to_gguf.py's option of that name

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "calibrate/importance_matrix.h"
+#include "pipeline/calibration.h"
 #include "pipeline/checkpoint_job.h"
 #include "pipeline/gguf_job.h"
 #include "pipeline/memory.h"
@@ -36,6 +37,12 @@ std::unique_ptr<ArtifactJob> make_job(const QuantizeOptions& options, const Sour
   if (!target.linears) {
     return std::make_unique<GgufJob>(options, model, target, importance, targets, dry_run);
   }
+  if (!options.statistics.empty() || !options.calibration.text.empty()) {
+    throw FormatNotSupportedError({.where = target.backend,
+                                   .found = "calibration for this target",
+                                   .expected = "a gguf target",
+                                   .remedy = "leave out --calibration and --statistics"});
+  }
   return std::make_unique<CheckpointJob>(options, model, target, targets);
 }
 
@@ -44,9 +51,7 @@ QuantizeReport run(const QuantizeOptions& options, bool dry_run) {
   const std::vector<Target> targets = parse_targets(options.targets);
   if (!dry_run && options.output.empty()) refuse_option("-o", "nothing", "a path for the artifact");
   std::unique_ptr<ImportanceMatrix> importance;
-  if (!options.imatrix.empty()) {
-    importance = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
-  }
+  if (!dry_run || options.calibration.text.empty()) importance = importance_for(options);
   const SourceModel model(options.model, {.arch_as = options.arch_as,
                                           .tokenizer_pre = options.tokenizer_pre,
                                           .model_name = options.model_name});

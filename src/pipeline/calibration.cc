@@ -1,0 +1,101 @@
+#include "pipeline/calibration.h"
+
+#include <algorithm>
+
+#include "calibrate/collector.h"
+#include "calibrate/model_hash.h"
+#include "pipeline/evaluation_text.h"
+
+namespace qwodel {
+namespace {
+
+ImportanceRun importance_of_text(const QuantizeOptions& options) {
+  RunOptions run;
+  run.model = options.model;
+  run.arch_as = options.arch_as;
+  run.tokenizer_pre = options.tokenizer_pre;
+  run.compute = options.compute;
+  run.threads = options.threads;
+  run.progress = options.progress;
+  run.cancel = options.cancel;
+  const RunningModel model(run);
+  const Executor executor(model.graph, model.weights, executor_options(run));
+  const TokenSequences sequences = read_samples(model, options.model, options.calibration);
+  const std::vector<InputSums> sums = collect_sums(model, executor, sequences, run.threads);
+  return {.datasets = {options.calibration.text},
+          .chunks = static_cast<std::uint32_t>(sequences.size()),
+          .chunk_size = static_cast<std::uint32_t>(options.calibration.seq_len),
+          .entries = importance_sums(statistics_inputs(model.graph),
+                                     [&](std::size_t input) { return sums[input]; })};
+}
+
+ImportanceRun importance_of_file(const QuantizeOptions& options) {
+  const StatisticsFile file(options.statistics);
+  RunOptions run;
+  run.model = options.model;
+  run.arch_as = options.arch_as;
+  run.tokenizer_pre = options.tokenizer_pre;
+  const RunningModel model(run);
+  require_same_model(file, hash_of_model(model.graph, model.weights), options.model.string());
+  return importance_of(file);
+}
+
+}  // namespace
+
+TokenSequences read_samples(const RunningModel& model, const std::filesystem::path& path,
+                            const CalibrationOptions& options) {
+  const auto tokenizer = tokenizer_for(model.source, path, options.text);
+  const Corpus corpus =
+      read_corpus(options.text, {.tokenizer = tokenizer ? &*tokenizer : nullptr,
+                                 .vocab_size = model.graph.vocab_size,
+                                 .chat_template = chat_template_of(model.source)});
+  return sample_corpus(corpus, options.samples, options.seq_len);
+}
+
+std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,
+                                    const TokenSequences& sequences, int threads) {
+  std::vector<InputSums> result(linear_inputs(model.graph).size());
+  StatisticsCollector collector(
+      model.graph, executor.compute(), false, threads,
+      {.on_sums = [&](std::size_t input, InputSums sums) { result[input] = std::move(sums); },
+       .on_stage_end = {}});
+  executor.forward(sequences, &collector);
+  return result;
+}
+
+ImportanceRun importance_of(const StatisticsFile& file) {
+  ImportanceRun run;
+  for (const CalibrationText& text : file.header().texts) {
+    run.datasets.push_back(text.name);
+    run.chunks += static_cast<std::uint32_t>(text.sequences);
+    if (text.sequences == 0) continue;
+    run.chunk_size = static_cast<std::uint32_t>(text.tokens / text.sequences);
+  }
+  run.chunk_size = std::max(run.chunk_size, 1u);
+  run.entries =
+      importance_sums(file.inputs(), [&](std::size_t input) { return file.read(input, false); });
+  return run;
+}
+
+std::unique_ptr<ImportanceMatrix> importance_for(const QuantizeOptions& options) {
+  const int given = (options.imatrix.empty() ? 0 : 1) + (options.statistics.empty() ? 0 : 1) +
+                    (options.calibration.text.empty() ? 0 : 1);
+  if (given == 0) return nullptr;
+  if (given > 1) {
+    throw Error(ErrorCode::usage, {.where = "quantize",
+                                   .found = "two of --imatrix, --statistics and --calibration",
+                                   .expected = "one",
+                                   .remedy = ""});
+  }
+  if (!options.imatrix.empty()) {
+    return std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
+  }
+  if (!options.statistics.empty()) {
+    return std::make_unique<ImportanceMatrix>(
+        to_importance_matrix(importance_of_file(options), options.statistics.string()));
+  }
+  return std::make_unique<ImportanceMatrix>(
+      to_importance_matrix(importance_of_text(options), options.calibration.text));
+}
+
+}  // namespace qwodel

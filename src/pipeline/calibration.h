@@ -1,0 +1,30 @@
+// Parts of calibrating that several verbs share.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "calibrate/importance_sums.h"
+#include "calibrate/statistics.h"
+#include "pipeline/running_model.h"
+#include "qwodel/calibrate.h"
+#include "qwodel/quantize.h"
+
+namespace qwodel {
+
+// Samples of the calibration text. Throws ValidationError.
+TokenSequences read_samples(const RunningModel& model, const std::filesystem::path& path,
+                            const CalibrationOptions& options);
+
+// Sums of all inputs, in the order of statistics_inputs(). Without Gram matrices they are small.
+std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,
+                                    const TokenSequences& sequences, int threads);
+
+// The importance of weights that statistics hold.
+ImportanceRun importance_of(const StatisticsFile& file);
+
+// What --imatrix, --statistics or --calibration of a quantization say; null when there is none of
+// them. Throws Error (usage) for more than one.
+std::unique_ptr<ImportanceMatrix> importance_for(const QuantizeOptions& options);
+
+}  // namespace qwodel
