@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/checked.h"
+#include "formats/gguf_reader.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -127,9 +128,12 @@ StatisticsLayout::StatisticsLayout(const StatisticsHeader& header,
   layout_ = layout_gguf(metadata_of(header, inputs), tensors);
 }
 
-StatisticsFile::StatisticsFile(const std::filesystem::path& path)
-    : path_(path), file_(open_checkpoint(path)) {
-  if (!file_->gguf_metadata()) fail(path_, "another kind of file", "a statistics file (.qstats)");
+StatisticsFile::StatisticsFile(const std::filesystem::path& path) : path_(path) {
+  if (!std::filesystem::is_directory(path) && !looks_like_gguf(path)) {
+    fail(path_, "another kind of file", "a statistics file (.qstats)");
+  }
+  file_ = open_checkpoint(path);
+  if (!file_->gguf_metadata()) fail(path_, "a model", "a statistics file (.qstats)");
   read_header();
   read_inputs();
   check_values();

@@ -264,7 +264,7 @@ TEST(Calibrate, DamagedStatisticsAreRefused) {
   std::string widths = good;
   widths.replace(good.find("statistics.widths") + 17 + 16, 8, "\xff\xff\xff\xff\xff\xff\xff\xff");
   refused(widths);
-  EXPECT_THROW(StatisticsFile(kModel), Error);
+  EXPECT_THROW(StatisticsFile{kModel}, Error);
 }
 
 // A copy of the model with one value of a tensor replaced by NaN.

@@ -98,7 +98,10 @@ TEST(Evaluate, StoredLogProbabilitiesGiveNearlyTheSame) {
   const Json& expected = golden().at("quantized").at("Q4_0");
   EXPECT_NEAR(report.perplexity.value / expected.at("perplexity").get<double>(), 1, 1e-5);
   EXPECT_NEAR(report.divergence->mean.value / expected.at("mean").get<double>(), 1, 2e-3);
-  EXPECT_NEAR(report.divergence->reference_perplexity / golden_number("perplexity"), 1, 1e-4);
+  // Tokens more than 16 nats below the likeliest are stored as likelier than they are.
+  const double ratio = report.divergence->reference_perplexity / golden_number("perplexity");
+  EXPECT_LT(ratio, 1 + 1e-4);
+  EXPECT_GT(ratio, 1 - 3e-3);
 }
 
 TEST(Evaluate, StopsWhenItIsPreciseEnough) {

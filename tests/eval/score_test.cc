@@ -12,8 +12,8 @@
 namespace qwodel {
 namespace {
 
-constexpr std::size_t kTokens = 2500;  // more than are scored together
-constexpr std::size_t kVocabulary = 1500;
+constexpr std::size_t kTokens = 2500;      // more than are scored together
+constexpr std::size_t kVocabulary = 1100;  // more than a tile
 
 struct FakeModel {
   std::vector<float> logits;
@@ -115,7 +115,7 @@ TEST(Score, ComparisonsAreThoseOfWholeRows) {
 
 TEST(Score, LogitsThatAreNotFiniteAreAnError) {
   FakeModel model(1);
-  model.logits[900 * kVocabulary + 1200] = std::numeric_limits<float>::quiet_NaN();
+  model.logits[900 * kVocabulary + 1050] = std::numeric_limits<float>::quiet_NaN();
   const Spans s;
   const TaskThreads threads(1);
   EXPECT_THROW(score_tokens(model.function(), kVocabulary, s.spans, threads, "model"),
