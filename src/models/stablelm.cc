@@ -54,12 +54,13 @@ void add_stablelm_metadata(const ModelContext& model, MetadataWriter& out) {
                            .expected = "0 to 1",
                            .remedy = {}});
   }
-  const auto head_dim = static_cast<double>(config.hidden_size() / config.heads());
+  const std::uint64_t head_dim = config.hidden_size() / config.heads();
   out.u32("context_length", config.count({"max_position_embeddings"}));
   out.u32("embedding_length", config.hidden_size());
   out.u32("block_count", model.layers);
   out.u32("feed_forward_length", config.count({"intermediate_size"}));
-  out.u32("rope.dimension_count", static_cast<std::uint64_t>(factor * head_dim));
+  out.u32("rope.dimension_count",
+          static_cast<std::uint64_t>(factor * static_cast<double>(head_dim)));
   out.u32("attention.head_count", config.heads());
   out.u32("attention.head_count_kv", config.kv_heads());
   out.flag("use_parallel_residual", config.flag("use_parallel_residual", true));

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "formats/checkpoint.h"
 #include "kernels/error_sums.h"
@@ -126,14 +127,13 @@ DiffReport diff(const std::filesystem::path& a, const std::filesystem::path& b) 
   DiffReport report;
   const auto left = open_checkpoint(a);
   const auto right = open_checkpoint(b);
-  const bool same_kind = left->gguf_metadata().has_value() == right->gguf_metadata().has_value();
-  if (same_kind) {
+  const std::optional<GgufMetadata>& left_metadata = left->gguf_metadata();
+  const std::optional<GgufMetadata>& right_metadata = right->gguf_metadata();
+  if (left_metadata.has_value() == right_metadata.has_value()) {
     const Weights left_weights(*left);
     const Weights right_weights(*right);
     compare_tensors(stored_tensors(left_weights), stored_tensors(right_weights), report);
-    if (left->gguf_metadata()) {
-      compare_metadata(*left->gguf_metadata(), *right->gguf_metadata(), report);
-    }
+    if (left_metadata && right_metadata) compare_metadata(*left_metadata, *right_metadata, report);
     return report;
   }
   const SourceModel left_model(a, {});
