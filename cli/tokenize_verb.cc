@@ -46,10 +46,11 @@ std::vector<std::uint32_t> parse_ids(const std::string& text, const std::string&
     std::uint32_t id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
     if (error != std::errc()) {
-      throw ValidationError({.where = where,
-                             .found = std::string(at, std::min<std::ptrdiff_t>(end - at, 20)),
-                             .expected = "token ids",
-                             .remedy = ""});
+      throw ValidationError(
+          {.where = where,
+           .found = std::string(at, std::min(end, at + std::min<std::ptrdiff_t>(end - at, 20))),
+           .expected = "token ids",
+           .remedy = ""});
     }
     ids.push_back(id);
     at = next;

@@ -61,7 +61,7 @@ add_seeds gguf "$golden"/sources/*/*.gguf
 add_seeds torch "$golden"/sources/*/*.bin
 add_seeds json "$golden"/sources/*/*.json "$golden"/*.json
 add_config_seeds
-add_seeds tokenizer "$golden"/*/*/tokenizer.json models/*/tokenizer.json
+add_seeds tokenizer "$golden"/*/*/tokenizer.json models/*/tokenizer.json tests/data/tokenizers/*.json
 add_source_seeds
 add_pickle_seeds
 

@@ -91,11 +91,10 @@ std::vector<AddedTokenSearch::Part> AddedTokenSearch::split(std::string_view tex
     TextRange range = match;
     if (token.lstrip) widen_left(text, done, range);
     if (token.rstrip) widen_right(text, range);
-    range.begin = std::max(range.begin, done);
     if (range.begin > done) parts.push_back({{done, range.begin}, kNoToken});
     parts.push_back({range, token.id});
-    done = std::max(range.end, range.begin);
-    at = std::max(at, done);
+    // White space that was taken may hold further tokens: the reference finds them once more.
+    done = range.end;
   }
   if (done < text.size()) parts.push_back({{done, text.size()}, kNoToken});
   return parts;

@@ -105,7 +105,8 @@ std::string without_tokenization_spaces(std::string text) {
   std::size_t skipped = 0;  // the space behind an apostrophe that stood alone
   pass([&](std::size_t i, std::string& result) {
     if (skipped != 0 && i == skipped) return;
-    const bool alone = i > 0 && text[i] == '\'' && text[i - 1] == ' ' && at(i + 1) == ' ';
+    const bool alone = i > 0 && text[i] == '\'' && text[i - 1] == ' ' && at(i + 1) == ' ' &&
+                       (skipped == 0 || i != skipped + 1);
     if (alone) {
       result.pop_back();
       skipped = i + 1;

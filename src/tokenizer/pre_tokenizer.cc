@@ -18,9 +18,13 @@ const char* const kPunctuationPattern = R"([\p{P}\x21-\x2F\x3A-\x40\x5B-\x60\x7B
 
 namespace {
 
-// The Rust library's \w: alphabetic, marks, decimal digits, connectors. PCRE2's \w lacks marks.
-constexpr const char* kWordPattern =
-    R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}]+|[^\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\s]+)";
+// The Rust library's \w: alphabetic (letters in circles and squares too), marks, decimal digits,
+// connectors, joiners. PCRE2's \w lacks some of them.
+#define QWODEL_WORD                                                                     \
+  R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149})" \
+  R"(\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})"
+constexpr const char* kWordPattern = "[" QWODEL_WORD "]+|[^" QWODEL_WORD R"(\s]+)";
+#undef QWODEL_WORD
 
 constexpr int kMaxDepth = 16;
 

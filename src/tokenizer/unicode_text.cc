@@ -150,8 +150,11 @@ bool is_white_space(char32_t c) {
 
 bool is_word_character(char32_t c) {
   if (c == 0x200C || c == 0x200D) return true;
-  // Letters with a shape in circles are alphabetic without being category L.
-  if (c >= 0x24B6 && c <= 0x24E9) return true;
+  // Letters in circles and squares are alphabetic without being category L.
+  if ((c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+      (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189)) {
+    return true;
+  }
   switch (category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:

@@ -66,8 +66,16 @@ void UnigramModel::add_unknown(std::string_view part, std::vector<std::uint32_t>
   const auto token = [&](char byte) {
     return parts_.byte_tokens[static_cast<unsigned char>(byte)];
   };
-  if (parts_.byte_fallback &&
-      std::all_of(part.begin(), part.end(), [&](char byte) { return token(byte) != kNoToken; })) {
+  // The unknown token's own text is that token.
+  std::uint32_t node = ByteTrie::kRoot;
+  for (std::size_t i = 0; i < part.size() && node != ByteTrie::kNoNode; ++i) {
+    node = parts_.trie.step(node, part[i]);
+  }
+  if (node != ByteTrie::kNoNode && parts_.trie.value(node) != kNoToken) {
+    ids.push_back(parts_.trie.value(node));
+  } else if (parts_.byte_fallback && std::all_of(part.begin(), part.end(), [&](char byte) {
+               return token(byte) != kNoToken;
+             })) {
     for (const char byte : part) ids.push_back(token(byte));
   } else if (parts_.unknown) {
     ids.push_back(*parts_.unknown);

@@ -52,9 +52,25 @@ std::optional<std::string> assemble(Json recipe) {
   return recipe.dump();
 }
 
+// {"patch": a tokenizer.json, "members": ...}: members replaced, "model.x" inside the model.
+std::optional<std::string> patched(const Json& recipe) {
+  const auto path = find_data(recipe["patch"]);
+  if (!path) return std::nullopt;
+  Json document = Json::parse(read_file(*path));
+  for (const auto& [key, value] : recipe["members"].items()) {
+    if (key.starts_with("model.")) {
+      document["model"][key.substr(6)] = value;
+    } else {
+      document[key] = value;
+    }
+  }
+  return document.dump();
+}
+
 std::optional<std::string> content_of(const Json& source) {
   if (source.contains("json")) return source["json"].dump();
   if (source.contains("text")) return source["text"].get<std::string>();
+  if (source.contains("patch")) return patched(source);
   if (source.contains("assemble")) return assemble(source["assemble"]);
   const auto path = find_data(source["from"]);
   return path ? std::optional(read_file(*path)) : std::nullopt;

@@ -34,10 +34,12 @@ step tools/golden/make_metadata_goldens.py --gguf-py "$llama_cpp/gguf-py"
 step tools/golden/make_config_goldens.py --llama-cpp "$llama_cpp"
 step tools/golden/make_model_goldens.py --llama-cpp "$llama_cpp"
 step tools/golden/make_tokenizer_goldens.py --llama-cpp "$llama_cpp" --shared "$shared"
+step tools/golden/make_token_goldens.py --oracles "$oracles" --shared "$shared"
 git diff --exit-code --stat tests/golden
 
 cmake --preset release > build/oracle_configure.log
 cmake --build --preset release --target qwodel > build/oracle_build.log
+step tools/oracle/compare_tokens.py --oracles "$oracles" --shared "$shared"
 step tools/oracle/make_tiny_models.py build/oracle_models --tokenizers "$shared/tokenizers"
 step tools/oracle/compare_conversions.py build/oracle_models --llama-cpp "$llama_cpp" \
   --qwodel build/release/qwodel
