@@ -93,16 +93,18 @@ def compare(source, args, scratch):
 
     copy = scratch / source.name
     copy.mkdir()
-    copy_model(source, copy, args.keep_weights)
+    config = copy_model(source, copy, args.keep_weights)
+    vocabulary = (config.get("text_config") or config)["vocab_size"]
+    tokens = {n: [token % vocabulary for token in recipe_weights.tokens(n)] for n in args.lengths}
     try:
         reference = reference_models.load(copy)
-        expected = {n: reference(recipe_weights.tokens(n)) for n in args.lengths}
+        expected = {n: reference(tokens[n]) for n in args.lengths}
     except Exception as error:  # transformers raises all kinds
         raise Failed(f"transformers: {type(error).__name__}: {str(error).splitlines()[0][:100]}") from error
-    ours = {n: logits(args.qwodel, copy, recipe_weights.tokens(n), scratch) for n in args.lengths}
+    ours = {n: logits(args.qwodel, copy, tokens[n], scratch) for n in args.lengths}
     gguf = scratch / "model.gguf"
     run(args.qwodel, "quantize", copy, "--to", "gguf:F32", "-o", gguf, "--force")
-    files = {n: logits(args.qwodel, gguf, recipe_weights.tokens(n), scratch) for n in args.lengths}
+    files = {n: logits(args.qwodel, gguf, tokens[n], scratch) for n in args.lengths}
     return (max(difference(expected[n], ours[n]) for n in args.lengths),
             max(difference(ours[n], files[n]) for n in args.lengths))
 
@@ -128,7 +130,9 @@ def main():
             try:
                 errors = compare(directory, args, pathlib.Path(scratch))
             except Failed as problem:
-                print(f"{directory.name:26} {problem}", flush=True)
+                known = str(problem).startswith("transformers: ") or "no graph to run" in str(problem)
+                failed += not known
+                print(f"{directory.name:26} {problem}{'' if known else '  FAILED'}", flush=True)
                 continue
         lost = directory.name in LOST
         bad = errors[0] >= BOUND or (errors[1] >= BOUND and not lost)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The oracle run: makes a Python environment with the reference implementations, makes the golden files
 # anew and fails when one of them differs from the committed one; then makes the tiny models and compares
-# whole conversions of them with qwodel's.
+# whole conversions of them with qwodel's, and logits with transformers'.
 #
 #   tools/oracle/run.sh ORACLES LLAMA_CPP SHARED
 #
@@ -43,3 +43,5 @@ step tools/oracle/compare_tokens.py --oracles "$oracles" --shared "$shared"
 step tools/oracle/make_tiny_models.py build/oracle_models --tokenizers "$shared/tokenizers"
 step tools/oracle/compare_conversions.py build/oracle_models --llama-cpp "$llama_cpp" \
   --qwodel build/release/qwodel
+step tools/oracle/compare_logits.py build/oracle_models --qwodel build/release/qwodel
+step tools/oracle/compare_logits.py "$shared/models" --qwodel build/release/qwodel --keep-weights --lengths 60
