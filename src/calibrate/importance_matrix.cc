@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "formats/checkpoint.h"
 #include "io/byte_cursor.h"
@@ -58,8 +59,9 @@ void normalize(const std::string& file, const std::string& name, std::vector<flo
 ImportanceMatrix read_gguf_form(const std::filesystem::path& path) {
   const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(path);
   const std::string file = path.string();
-  if (!checkpoint->gguf_metadata()) fail(file, "no GGUF metadata", "an importance matrix");
-  const GgufMetadata& metadata = *checkpoint->gguf_metadata();
+  const std::optional<GgufMetadata>& found = checkpoint->gguf_metadata();
+  if (!found) fail(file, "no GGUF metadata", "an importance matrix");
+  const GgufMetadata& metadata = *found;
   ImportanceMatrix matrix;
   const auto chunk_count = metadata.find_unsigned("imatrix.chunk_count");
   const GgufValue* datasets = metadata.find("imatrix.datasets");
