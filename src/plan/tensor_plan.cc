@@ -191,6 +191,7 @@ TensorTypeOverride parse_tensor_type_override(const std::string& text) {
   std::string pattern = text.substr(0, equals);
   for (char& c : pattern) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   try {
+    // NOLINTNEXTLINE(bugprone-unchecked-optional-access): refuse() has thrown without one
     return {text, std::regex(pattern), *type};
   } catch (const std::regex_error&) {
     refuse(fmt::format("the invalid regular expression \"{}\"", pattern));

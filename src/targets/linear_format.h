@@ -22,8 +22,8 @@ struct LinearArtifact {
   GroupIntScheme scheme;
   std::vector<std::string> unquantized = {};  // module names of linears left in 16 bits, "lm_head"
                                               // among them
-  std::string producer = {};                // "qwodel:0.1.0"
-  double damp_percent = 0;                  // of GPTQ; 0: another method
+  std::string producer = {};                  // "qwodel:0.1.0"
+  double damp_percent = 0;                    // of GPTQ; 0: another method
 };
 
 class LinearFormat {

@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::array kBackends = {
     Backend{"gguf", "llama.cpp, Ollama, LM Studio", "Q4_K_M", "", gguf_formats, parse_gguf_format},
-    Backend{"awq", "vLLM, SGLang, LMDeploy, transformers", "g128", "", awq_formats, parse_awq_format},
+    Backend{"awq", "vLLM, SGLang, LMDeploy, transformers", "g128", "", awq_formats,
+            parse_awq_format},
     Backend{"gptq", "vLLM, SGLang, LMDeploy, transformers", "4bit-g128", "", gptq_formats,
             parse_gptq_format},
     Backend{"ct", "vLLM, SGLang, transformers", "W4A16", "", compressed_tensors_formats,

@@ -37,6 +37,7 @@ step tools/golden/make_tokenizer_goldens.py --llama-cpp "$llama_cpp" --shared "$
 step tools/golden/make_token_goldens.py --oracles "$oracles" --shared "$shared"
 git diff --exit-code --stat tests/golden
 
+mkdir -p build
 cmake --preset release > build/oracle_configure.log
 cmake --build --preset release --target qwodel > build/oracle_build.log
 step tools/oracle/compare_tokens.py --oracles "$oracles" --shared "$shared"
