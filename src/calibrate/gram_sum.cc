@@ -42,7 +42,7 @@ T* transposed_rows(ConstMatrixView rows, std::size_t stride, const TaskThreads& 
 
 }  // namespace
 
-GramSum::GramSum(std::size_t width, ComputeType compute) : width_(width), compute_(compute) {
+GramSum::GramSum(std::size_t width, ComputeType compute) : compute_(compute) {
   std::size_t at = 0;
   for (std::size_t row = 0; row < width; row += kTile) {
     for (std::size_t col = 0; col <= row; col += kTile) {

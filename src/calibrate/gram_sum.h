@@ -39,7 +39,6 @@ class GramSum {
 
   void add_run(ConstMatrixView rows, const TaskThreads& threads);
 
-  std::size_t width_;
   ComputeType compute_;
   std::vector<Tile> tiles_;
   std::vector<double> sums_;

@@ -64,7 +64,9 @@ TEST(Evaluate, Bfloat16ProductsChangeLittle) {
 
 TEST(Evaluate, DivergenceIsThatOfDecodedWeightsInDoublePrecision) {
   const TempDirectory directory;
-  for (const auto& [type, expected] : golden().at("quantized").items()) {
+  for (const auto& item : golden().at("quantized").items()) {
+    const std::string type = item.key();
+    const Json& expected = item.value();
     EvaluateOptions options = options_for(quantized(directory, type), "f32");
     options.against = kModel;
     const EvaluateReport report = evaluate(options);
