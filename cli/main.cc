@@ -13,9 +13,9 @@ namespace qwodel::cli {
 namespace {
 
 constexpr Verb kVerbs[] = {
-    add_quantize,  add_plan,         add_inspect,       add_verify,    add_diff,
-    add_tokenize,  add_logits,       add_eval,          add_calibrate, add_imatrix,
-    add_recommend, add_list_formats, add_list_backends, add_check,
+    add_quantize, add_plan,      add_inspect,      add_verify,        add_diff,
+    add_tokenize, add_logits,    add_generate,     add_eval,          add_calibrate,
+    add_imatrix,  add_recommend, add_list_formats, add_list_backends, add_check,
 };
 
 Common common;

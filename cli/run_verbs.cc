@@ -1,4 +1,4 @@
-// logits: running a model.
+// logits and generate: running a model.
 #include <fmt/format.h>
 
 #include <fstream>
@@ -74,6 +74,42 @@ std::function<int()> add_logits(CLI::App& app, Common& common) {
       fmt::print("{}: {} x {}, {} products, {:.2f} s forward, {:.2f} s logits\n", arguments->output,
                  report.tokens, report.vocab_size, report.compute, report.forward_seconds,
                  report.logits_seconds);
+    }
+    return 0;
+  };
+}
+
+std::function<int()> add_generate(CLI::App& app, Common& common) {
+  struct Arguments {
+    RunOptions options;
+    std::string prompt;
+    std::uint64_t count = 64;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* verb = add_verb(app, common, "generate", "Continue a text, greedily",
+                            "qwodel generate SmolLM2-135M --prompt \"Once upon a time\"");
+  add_run_options(*verb, arguments->options);
+  verb->add_option("--prompt", arguments->prompt, "the text to continue")->required();
+  verb->add_option("-n,--tokens", arguments->count, "at most this many new tokens");
+  return [arguments, &common] {
+    arguments->options.cancel = &common.cancel;
+    const auto show = [](std::string_view text) {
+      fmt::print("{}", text);
+      std::fflush(stdout);
+    };
+    if (!common.json) fmt::print("{}", arguments->prompt);
+    const GenerateReport report =
+        generate(arguments->options, arguments->prompt, arguments->count,
+                 common.json ? std::function<void(std::string_view)>() : show);
+    if (common.json) {
+      print_json({{"prompt_ids", report.prompt_ids},
+                  {"ids", report.ids},
+                  {"text", report.text},
+                  {"compute", report.compute},
+                  {"prompt_seconds", report.prompt_seconds},
+                  {"token_seconds", report.token_seconds}});
+    } else {
+      fmt::print("\n");
     }
     return 0;
   };

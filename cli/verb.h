@@ -33,6 +33,7 @@ std::function<int()> add_list_formats(CLI::App& app, Common& common);
 std::function<int()> add_list_backends(CLI::App& app, Common& common);
 std::function<int()> add_check(CLI::App& app, Common& common);
 std::function<int()> add_logits(CLI::App& app, Common& common);
+std::function<int()> add_generate(CLI::App& app, Common& common);
 std::function<int()> add_eval(CLI::App& app, Common& common);
 std::function<int()> add_calibrate(CLI::App& app, Common& common);
 std::function<int()> add_imatrix(CLI::App& app, Common& common);

@@ -36,4 +36,19 @@ struct LogitsReport {
 LogitsReport write_logits(const RunOptions& options, std::span<const std::uint32_t> tokens,
                           const std::filesystem::path& output);
 
+struct GenerateReport {
+  std::vector<std::uint32_t> prompt_ids;
+  std::vector<std::uint32_t> ids;  // new ones; an end token is not among them
+  std::string text;                // of the new ids
+  std::string compute;
+  double prompt_seconds = 0;
+  double token_seconds = 0;  // per new token after the first
+};
+
+// Continues a text with the likeliest token each time, at most `max_tokens` times or until the
+// model's end token. `on_text` gets the new text as it grows; may be empty. Throws Error.
+GenerateReport generate(const RunOptions& options, const std::string& prompt,
+                        std::uint64_t max_tokens,
+                        const std::function<void(std::string_view)>& on_text = {});
+
 }  // namespace qwodel

@@ -121,6 +121,21 @@ void AddScaled(const float* in, std::size_t count, float factor, float* out) {
             [&](VF x, VF y) { return hn::Add(y, hn::Mul(x, hn::Set(d, factor))); });
 }
 
+float Dot(const float* a, const float* b, std::size_t count) {
+  const DF d;
+  const std::size_t lanes = hn::Lanes(d);
+  VF even = hn::Zero(d);
+  VF odd = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    even = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), even);
+    odd = hn::MulAdd(hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes), odd);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
+  for (; i < count; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
 float Largest(const float* in, std::size_t count) {
   const DF d;
   const std::size_t lanes = hn::Lanes(d);
@@ -176,6 +191,7 @@ HWY_EXPORT(AddScalar);
 HWY_EXPORT(Scale);
 HWY_EXPORT(Clamp);
 HWY_EXPORT(AddScaled);
+HWY_EXPORT(Dot);
 HWY_EXPORT(Largest);
 HWY_EXPORT(RotateHalves);
 HWY_EXPORT(RotateInterleaved);
@@ -220,6 +236,11 @@ void clamp(const float* in, std::size_t count, float limit, float* out) {
 void add_scaled(const float* in, std::size_t count, float factor, float* out) {
   prepare_kernels();
   HWY_DYNAMIC_DISPATCH(AddScaled)(in, count, factor, out);
+}
+
+float dot(const float* a, const float* b, std::size_t count) {
+  prepare_kernels();
+  return HWY_DYNAMIC_DISPATCH(Dot)(a, b, count);
 }
 
 float largest(const float* in, std::size_t count) {

@@ -22,6 +22,8 @@ void clamp(const float* in, std::size_t count, float limit, float* out);  // to 
 // out += factor * in.
 void add_scaled(const float* in, std::size_t count, float factor, float* out);
 
+float dot(const float* a, const float* b, std::size_t count);
+
 // The largest value; -infinity of none.
 float largest(const float* in, std::size_t count);
 
