@@ -47,12 +47,17 @@ GenerateReport generate(const RunOptions& options, const std::string& prompt,
   std::vector<float> logits = executor.extend(cache, report.prompt_ids);
   report.prompt_seconds = seconds_since(start);
   const auto first = std::chrono::steady_clock::now();
+  // Decoded together with the prompt: a decoder may drop the blank before the first word.
+  std::vector<std::uint32_t> all = report.prompt_ids;
+  const std::size_t prompt_size = tokenizer->decode(all).size();
   std::size_t shown = 0;
   while (report.ids.size() < max_tokens) {
     const std::uint32_t next = likeliest(logits);
     if (next == tokenizer->eos_id() || next >= tokenizer->vocab_size()) break;
     report.ids.push_back(next);
-    report.text = tokenizer->decode(report.ids);
+    all.push_back(next);
+    const std::string text = tokenizer->decode(all);
+    report.text = text.substr(std::min(prompt_size, text.size()));
     const std::string_view whole = whole_characters(report.text);
     if (on_text && whole.size() > shown) {
       on_text(whole.substr(shown));
