@@ -32,6 +32,12 @@ class TaskThreads {
     });
   }
 
+  // Calls body() once, with these threads for the parallel algorithms of TBB inside it.
+  template <class Body>
+  void execute(const Body& body) const {
+    arena_.execute(body);
+  }
+
  private:
   class SingleThreadedOpenMp : public tbb::task_scheduler_observer {
    public:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <unordered_map>
 
 namespace qwodel {
 namespace {
@@ -99,21 +100,29 @@ class AwqSearch {
   // Normalized so that the smallest and the largest multiply to 1. Empty when they are useless.
   std::vector<float> scales_of(Trial trial) const {
     std::vector<float> scales(d_);
-    float low = INFINITY;
-    float high = 0;
     for (std::size_t c = 0; c < d_; ++c) {
       double scale = std::pow(static_cast<double>(group_.mean_abs[c]), trial.ratio);
       if (trial.duo) {
         scale /= std::pow(static_cast<double>(mean_weight_[c]), 1 - trial.ratio) + 1e-4;
       }
       scales[c] = std::max(static_cast<float>(scale), kSmallestScale);
-      low = std::min(low, scales[c]);
-      high = std::max(high, scales[c]);
     }
+    tie(scales);
+    const auto [low, high] = std::ranges::minmax(scales);
     const float middle = std::sqrt(low * high);
     if (!std::isfinite(middle) || middle <= 0) return {};
     for (float& scale : scales) scale /= middle;
     return scales;
+  }
+
+  // Columns that share a channel take the largest of their scales.
+  void tie(std::vector<float>& scales) const {
+    std::unordered_map<std::uint32_t, float> largest;
+    for (std::size_t c = 0; c < group_.channel.size(); ++c) {
+      float& scale = largest[group_.channel[c]];
+      scale = std::max(scale, scales[c]);
+    }
+    for (std::size_t c = 0; c < group_.channel.size(); ++c) scales[c] = largest[group_.channel[c]];
   }
 
   double loss(const std::vector<float>& scales) {

@@ -22,6 +22,8 @@ struct AwqGroup {
   std::vector<ConstMatrixView> weights;  // [out_features, in_features] each, contiguous
   ConstMatrixView gram;                  // X^T X [in_features, in_features], any common factor
   std::span<const float> mean_abs;       // mean |x| [in_features]
+  // Columns with the same number must have the same scale [in_features]; empty: all are free.
+  std::span<const std::uint32_t> channel = {};
 };
 
 struct AwqOptions {

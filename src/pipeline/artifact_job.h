@@ -30,6 +30,9 @@ class ArtifactJob {
   // Throws DependencyError when something is at the artifact's path and may not be replaced.
   virtual void refuse_existing() const = 0;
 
+  // Whether run() wants QuantizeOptions::statistics.
+  virtual bool needs_statistics() const { return false; }
+
   virtual Forecast forecast() const = 0;
 
   // Writes and verifies the artifact; fills in what was measured.

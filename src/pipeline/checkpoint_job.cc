@@ -1,16 +1,14 @@
 #include "pipeline/checkpoint_job.h"
 
 #include <fmt/format.h>
-#include <tbb/global_control.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <mutex>
 #include <utility>
 
+#include "calibrate/model_hash.h"
 #include "io/atomic_file.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
@@ -18,12 +16,21 @@
 #include "pipeline/memory.h"
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
+#include "sources/graph_weights.h"
 
 namespace qwodel {
 namespace {
 
-constexpr std::array kMethods = {std::pair{"rtn", LinearMethod::rtn},
-                                 std::pair{"search", LinearMethod::search}};
+// The methods and whether they need statistics of activations.
+struct Method {
+  std::string_view name;
+  bool calibrated = false;
+  CalibratedMethod steps = {};
+};
+constexpr std::array kMethods = {Method{"rtn"}, Method{"search"},
+                                 Method{"awq", true, {.scale = true, .feed_back = false}},
+                                 Method{"gptq", true, {.scale = false, .feed_back = true}},
+                                 Method{"awq+gptq", true, {.scale = true, .feed_back = true}}};
 
 std::vector<SourceTensor> source_tensors(const Weights& weights) {
   std::vector<SourceTensor> tensors;
@@ -41,43 +48,31 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Source
   return options.output / artifact_name(model.spec.metadata, target.name);
 }
 
-[[noreturn]] void fail_not_finite(const PlannedLinear& linear) {
-  throw QuantizationError({.where = linear.module + ".weight",
-                           .found = "a value that is not finite",
-                           .expected = "finite weights",
-                           .remedy = "use an undamaged checkpoint"});
+const Method* find_method(std::string_view name) {
+  const auto* found = std::ranges::find(kMethods, name, &Method::name);
+  return found == kMethods.end() ? nullptr : found;
+}
+
+// The method by name, the target's own when there is none.
+const Method& method_of(const QuantizeOptions& options, const Target& target) {
+  const std::string name = !options.method.empty()   ? options.method
+                           : target.backend == "awq" ? "awq"
+                                                     : "gptq";
+  const Method* found = find_method(name);
+  if (found == nullptr) {
+    refuse_option("--method", name, "rtn, search, awq, gptq or awq+gptq");
+  }
+  return *found;
 }
 
 }  // namespace
-
-LinearMethod linear_method(const std::string& name, const Target& target) {
-  if (name.empty()) {
-    throw FormatNotSupportedError(
-        {.where = "--to " + target.backend,
-         .found = "no --method",
-         .expected = "rtn or search: calibrated methods are not built yet",
-         .remedy = "add --method search"});
-  }
-  for (const auto& [known, method] : kMethods) {
-    if (name == known) return method;
-  }
-  if (name == "awq" || name == "gptq") {
-    throw FormatNotSupportedError({.where = "--method",
-                                   .found = name,
-                                   .expected = "rtn or search, the methods built so far",
-                                   .remedy = "add --method search"});
-  }
-  throw Error(
-      ErrorCode::usage,
-      {.where = "--method", .found = name, .expected = "rtn, search, awq or gptq", .remedy = ""});
-}
 
 CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& model,
                              const Target& target, std::size_t targets)
     : options_(options),
       model_(model),
       target_(target),
-      method_(linear_method(options.method, target)),
+      method_(method_of(options, target).name),
       path_(artifact_path(options, model, target, targets)),
       format_(linear_format(target.backend)),
       scheme_(*target.linears) {
@@ -88,8 +83,26 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
                                                "config.json the artifact keeps",
                                    .remedy = "give the original checkpoint"});
   }
-  plan_ = plan_linears(model.spec, build_graph(model.spec), source_tensors(*model.weights));
+  graph_ = build_graph(model.spec);
+  plan_ = plan_linears(model.spec, graph_, source_tensors(*model.weights));
   layout_ = lay_out_checkpoint(*model.weights, plan_, scheme_, format_, options.max_shard_size);
+}
+
+LinearTask CheckpointJob::task() const {
+  return {.model = model_,
+          .graph = graph_,
+          .plan = plan_,
+          .scheme = scheme_,
+          .cancel = options_.cancel,
+          .threads = thread_count(options_)};
+}
+
+bool CheckpointJob::needs_statistics() const { return find_method(method_)->calibrated; }
+
+std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
+    const StatisticsFile* statistics) const {
+  if (statistics == nullptr) return make_rounding_quantizer(task(), method_ == "search");
+  return make_calibrated_quantizer(task(), *statistics, find_method(method_)->steps);
 }
 
 ArtifactReport CheckpointJob::report() const {
@@ -117,7 +130,7 @@ ArtifactReport CheckpointJob::report() const {
         {.name = linear.module + ".weight",
          .type = fmt::format("int{}-g{}", scheme_.bits, scheme_.group_of(linear.in_features)),
          .bytes = bytes,
-         .method = method_ == LinearMethod::rtn ? "rtn" : "search",
+         .method = method_,
          .reason = "linear of a decoder layer",
          .nmse = std::nullopt});
   }
@@ -141,16 +154,8 @@ std::vector<std::string> CheckpointJob::warnings() const {
 
 void CheckpointJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
 
-std::uint64_t CheckpointJob::largest_linear() const {
-  std::uint64_t largest = 0;
-  for (const PlannedLinear& linear : plan_.linears) {
-    largest = std::max(largest, linear.out_features * linear.in_features);
-  }
-  return largest;
-}
-
-// A thread holds the linear it works on as floats, codes and packed; the smallest linear is
-// quantized to see how long a value takes.
+// A thread holds the linear it works on as floats, codes and packed; the smallest linear is rounded
+// to see how long a value takes.
 Forecast CheckpointJob::forecast() const {
   const auto threads = static_cast<std::uint64_t>(thread_count(options_));
   const auto size = [](const PlannedLinear& linear) {
@@ -159,56 +164,42 @@ Forecast CheckpointJob::forecast() const {
   std::uint64_t values = 0;
   for (const PlannedLinear& linear : plan_.linears) values += size(linear);
   const PlannedLinear& sample = *std::ranges::min_element(plan_.linears, {}, size);
-  ErrorSums errors;
+  const PlannedLinear& largest = *std::ranges::max_element(plan_.linears, {}, size);
   const auto start = std::chrono::steady_clock::now();
-  quantize(sample, errors);
+  const std::vector<float> weights = read_linear(model_, sample);
+  round_linear({weights.data(), static_cast<std::size_t>(sample.out_features),
+                static_cast<std::size_t>(sample.in_features)},
+               {}, scheme_, method_ != "rtn");
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   constexpr std::uint64_t kBytesPerValue = 4 + 1 + 1;
-  return {.peak_memory_bytes = resident_memory() + threads * largest_linear() * kBytesPerValue,
+  return {.peak_memory_bytes = resident_memory() + threads * size(largest) * kBytesPerValue,
           .encode_seconds =
               seconds * static_cast<double>(values) / static_cast<double>(size(sample) * threads)};
 }
 
-GroupIntMatrix CheckpointJob::quantize(const PlannedLinear& linear, ErrorSums& errors) const {
-  const WeightTensor& tensor = weight_of(model_, linear);
-  const auto cols = static_cast<std::size_t>(linear.in_features);
-  GroupIntMatrix matrix(scheme_, linear.out_features, linear.in_features);
-  std::vector<float> values(static_cast<std::size_t>(linear.out_features) * cols);
-  tensor.read(0, values);
-  if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
-    fail_not_finite(linear);
-  }
-  const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features), cols);
-  fit_rows(view, {}, search_of(scheme_, method_ == LinearMethod::search), 0, matrix);
-  round_rows(view, 0, matrix);
-  std::vector<float> decoded(cols);
-  for (std::size_t row = 0; row < view.rows; ++row) {
-    matrix.decode(row, decoded);
-    errors.add(error_sums(view.row(row).data(), decoded.data(), cols));
-  }
-  return matrix;
-}
-
 void CheckpointJob::run(ArtifactReport& report) const {
-  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<std::size_t>(thread_count(options_)));
   CheckpointWriter writer(path_, options_.force, layout_, format_);
   ProgressMeter meter("quantize", layout_.data_bytes, &options_.progress, options_.cancel);
   std::mutex mutex;
   const std::size_t copied = report.tensors.size() - plan_.linears.size();
-  tbb::parallel_for(std::size_t{0}, plan_.linears.size(), [&](std::size_t i) {
-    const PlannedLinear& linear = plan_.linears[i];
-    throw_if_cancelled(options_.cancel);
-    ErrorSums errors;
-    writer.write_linear(linear.module, quantize(linear, errors));
-    for (const auto part :
-         weight_of(model_, linear).storage(0, linear.out_features * linear.in_features)) {
-      drop_pages(part);
-    }
+  std::unique_ptr<StatisticsFile> statistics;
+  if (needs_statistics()) {
+    statistics = std::make_unique<StatisticsFile>(options_.statistics);
+    const CheckpointWeights weights(graph_, model_.readers);
+    require_same_model(*statistics, hash_of_model(graph_, weights), options_.model.string());
+  }
+  const auto quantizer = make_quantizer(statistics.get());
+  for (const auto& [source, values] : quantizer->replaced()) {
+    writer.write_values(*model_.weights->find(model_.spec.sources[source]), values);
+  }
+  quantizer->run([&](std::size_t linear, const QuantizedLinear& result) {
+    writer.write_linear(plan_.linears[linear].module, result.matrix);
     const std::lock_guard lock(mutex);
-    report.tensors[copied + i].nmse = errors.nmse();
-    meter.advance(report.tensors[copied + i].bytes);
+    TensorReport& row = report.tensors[copied + linear];
+    row.nmse = result.errors.nmse();
+    row.method = result.method;
+    meter.advance(row.bytes);
   });
   meter.finish();
   writer.commit(*model_.weights, *model_.checkpoint,

@@ -2,23 +2,19 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "kernels/error_sums.h"
+#include "calibrate/statistics.h"
 #include "pipeline/artifact_job.h"
+#include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
 #include "targets/checkpoint_layout.h"
 #include "targets/target.h"
 
 namespace qwodel {
-
-// How the linears' scales and codes are chosen.
-enum class LinearMethod : std::uint8_t {
-  rtn,     // range of each group, round to nearest
-  search,  // scales of the lowest squared error, round to nearest
-};
 
 class CheckpointJob final : public ArtifactJob {
  public:
@@ -30,20 +26,22 @@ class CheckpointJob final : public ArtifactJob {
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
+  bool needs_statistics() const override;
   Forecast forecast() const override;
   void run(ArtifactReport& report) const override;
 
  private:
-  GroupIntMatrix quantize(const PlannedLinear& linear, ErrorSums& errors) const;
-  std::uint64_t largest_linear() const;  // values
+  LinearTask task() const;
+  std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics) const;
 
   const QuantizeOptions& options_;
   const SourceModel& model_;
   Target target_;
-  LinearMethod method_;
+  std::string method_;
   std::filesystem::path path_;
   const LinearFormat& format_;
   GroupIntScheme scheme_;
+  Graph graph_;
   LinearPlan plan_;
   CheckpointLayout layout_;
 };

@@ -1,5 +1,8 @@
 #include "qwodel/quantize.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -31,35 +34,108 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-std::unique_ptr<ArtifactJob> make_job(const QuantizeOptions& options, const SourceModel& model,
-                                      const Target& target, const ImportanceMatrix* importance,
-                                      std::size_t targets, bool dry_run) {
-  if (!target.linears) {
-    return std::make_unique<GgufJob>(options, model, target, importance, targets, dry_run);
+using Jobs = std::vector<std::unique_ptr<ArtifactJob>>;
+
+// The checkpoint targets, planned; those for GGUF are planned once there is importance.
+Jobs plan_checkpoints(const QuantizeOptions& options, const SourceModel& model,
+                      const std::vector<Target>& targets) {
+  Jobs jobs(targets.size());
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (!targets[i].linears) continue;
+    jobs[i] = std::make_unique<CheckpointJob>(options, model, targets[i], targets.size());
   }
-  if (!options.statistics.empty() || !options.calibration.text.empty()) {
-    throw FormatNotSupportedError({.where = target.backend,
-                                   .found = "calibration for this target",
-                                   .expected = "a gguf target",
-                                   .remedy = "leave out --calibration and --statistics"});
-  }
-  return std::make_unique<CheckpointJob>(options, model, target, targets);
+  return jobs;
 }
 
-QuantizeReport run(const QuantizeOptions& options, bool dry_run) {
+void plan_ggufs(const QuantizeOptions& options, const SourceModel& model,
+                const std::vector<Target>& targets, const ImportanceMatrix* importance,
+                bool dry_run, Jobs& jobs) {
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (jobs[i] != nullptr) continue;
+    jobs[i] =
+        std::make_unique<GgufJob>(options, model, targets[i], importance, targets.size(), dry_run);
+  }
+}
+
+void refuse_existing(const Jobs& jobs) {
+  for (const auto& job : jobs) {
+    if (job != nullptr) job->refuse_existing();
+  }
+}
+
+bool any_calibrated(const Jobs& jobs) {
+  return std::ranges::any_of(
+      jobs, [](const auto& job) { return job != nullptr && job->needs_statistics(); });
+}
+
+// Statistics of the calibration text for all targets of a run, in a file that goes with it.
+class RunStatistics {
+ public:
+  explicit RunStatistics(const QuantizeOptions& options)
+      : path_(options.output.parent_path() /
+              fmt::format(".{}.{}.qstats", options.output.filename().string(), ::getpid())) {
+    CalibrateOptions calibration;
+    calibration.run.model = options.model;
+    calibration.run.arch_as = options.arch_as;
+    calibration.run.compute = options.compute;
+    calibration.run.threads = options.threads;
+    calibration.run.progress = options.progress;
+    calibration.run.cancel = options.cancel;
+    calibration.calibration = options.calibration;
+    calibration.output = path_;
+    calibration.force = true;
+    calibrate(calibration);
+  }
+  ~RunStatistics() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+  RunStatistics(const RunStatistics&) = delete;
+  RunStatistics& operator=(const RunStatistics&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Options with the statistics that calibrated targets need, made of the calibration text if they
+// are not there.
+std::unique_ptr<RunStatistics> make_statistics(QuantizeOptions& options) {
+  if (!options.statistics.empty()) return nullptr;
+  if (options.calibration.text.empty()) {
+    options.calibration.text = "builtin";
+    if (options.warning) {
+      options.warning(
+          "calibrated on the small text that comes with qwodel; --calibration with text of the "
+          "model's use is better");
+    }
+  }
+  make_output_folder(options, options.output);
+  auto statistics = std::make_unique<RunStatistics>(options);
+  options.statistics = statistics->path();
+  options.calibration.text.clear();
+  return statistics;
+}
+
+QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
   if (!dry_run && options.output.empty()) refuse_option("-o", "nothing", "a path for the artifact");
-  std::unique_ptr<ImportanceMatrix> importance;
-  if (!dry_run || options.calibration.text.empty()) importance = importance_for(options);
   const SourceModel model(options.model, {.arch_as = options.arch_as,
                                           .tokenizer_pre = options.tokenizer_pre,
                                           .model_name = options.model_name});
-  std::vector<std::unique_ptr<ArtifactJob>> jobs;
-  for (const Target& target : targets) {
-    jobs.push_back(make_job(options, model, target, importance.get(), targets.size(), dry_run));
-    if (!dry_run) jobs.back()->refuse_existing();
+  Jobs jobs = plan_checkpoints(options, model, targets);
+  if (!dry_run) refuse_existing(jobs);
+  std::unique_ptr<RunStatistics> statistics;
+  if (!dry_run && any_calibrated(jobs)) statistics = make_statistics(options);
+  std::unique_ptr<ImportanceMatrix> importance;
+  const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
+  if (has_gguf && (!dry_run || options.calibration.text.empty())) {
+    importance = importance_for(options);
   }
+  plan_ggufs(options, model, targets, importance.get(), dry_run, jobs);
+  if (!dry_run) refuse_existing(jobs);
   QuantizeReport report;
   report.seconds = seconds_since(start);  // a run opens the model as planning did
   for (const auto& job : jobs) {

@@ -13,6 +13,7 @@ namespace qwodel {
 namespace {
 
 constexpr std::string_view kSuffix = ".weight";
+constexpr std::string_view kTiedHead = "lm_head";
 
 // The weight of an operation that multiplies by a matrix, or kNoId.
 WeightId matrix_of(const Op& op) {
@@ -44,8 +45,10 @@ class Planner {
         const WeightId weight = matrix_of(graph_.stages[s].ops[o]);
         if (weight == kNoId) continue;
         const bool keep = !layer || decides_routing(graph_.stages[s], graph_.stages[s].ops[o]);
-        for (const TensorView& part : spec_.tensors[graph_.weights[weight].tensor].parts) {
-          add(part, keep, s, o);
+        const bool by_head = std::holds_alternative<HeadLinearOp>(graph_.stages[s].ops[o].kind);
+        const auto& parts = spec_.tensors[graph_.weights[weight].tensor].parts;
+        for (std::size_t part = 0; part < parts.size(); ++part) {
+          if (seen_.insert(parts[part].source).second) add(weight, part, keep, by_head);
         }
       }
     }
@@ -59,18 +62,17 @@ class Planner {
   }
 
  private:
-  void add(const TensorView& part, bool keep, std::size_t stage, std::size_t op) {
-    if (!seen_.insert(part.source).second) return;
-    const std::string& name = spec_.sources[part.source];
+  void add(WeightId weight, std::size_t part, bool keep, bool by_head) {
+    const TensorView& view = spec_.tensors[graph_.weights[weight].tensor].parts[part];
+    const std::string& name = spec_.sources[view.source];
     const bool named = name.ends_with(kSuffix);
     const std::string module = named ? name.substr(0, name.size() - kSuffix.size()) : name;
     if (keep) {
-      plan_.unquantized.push_back(module);
+      plan_.unquantized.push_back(is_embedding(weight) ? std::string(kTiedHead) : module);
       return;
     }
     const std::vector<std::uint64_t>& shape = *shapes_.at(name);
-    const bool rows = std::holds_alternative<HeadLinearOp>(graph_.stages[stage].ops[op].kind) ||
-                      (!part.strides.empty() && part.strides.back() == 1);
+    const bool rows = by_head || (!view.strides.empty() && view.strides.back() == 1);
     if (!named || shape.size() != 2 || !rows) {
       throw FormatNotSupportedError(
           {.where = fmt::format("tensor \"{}\"", name),
@@ -79,7 +81,16 @@ class Planner {
            .expected = "a linear whose rows are its outputs",
            .remedy = "use a gguf target for this model"});
     }
-    plan_.linears.push_back({module, part.source, stage, op, shape[0], shape[1]});
+    plan_.linears.push_back({module, view.source, weight, part, shape[0], shape[1]});
+  }
+
+  // A head without a matrix of its own: what reads the artifact still has a module for it.
+  bool is_embedding(WeightId weight) const {
+    return std::ranges::any_of(graph_.stages.front().ops, [&](const Op& op) {
+      const auto* embedding = std::get_if<EmbeddingOp>(&op.kind);
+      return embedding != nullptr &&
+             graph_.weights[embedding->weight].tensor == graph_.weights[weight].tensor;
+    });
   }
 
   const ModelSpec& spec_;

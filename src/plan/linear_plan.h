@@ -17,8 +17,8 @@ namespace qwodel {
 struct PlannedLinear {
   std::string module;        // "model.layers.0.self_attn.q_proj": its tensor is MODULE.weight
   std::uint32_t source = 0;  // index into ModelSpec::sources
-  std::size_t stage = 0;     // of the graph
-  std::size_t op = 0;        // the first operation that reads it
+  WeightId weight = kNoId;   // of the graph: the first that is made of it
+  std::size_t part = 0;      // of that weight's tensor: which expert
   std::uint64_t out_features = 0;
   std::uint64_t in_features = 0;
 };

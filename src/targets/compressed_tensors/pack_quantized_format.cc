@@ -75,11 +75,12 @@ class PackQuantizedFormat final : public LinearFormat {
 
   Json quantization_config(const LinearArtifact& artifact) const override {
     const GroupIntScheme& scheme = artifact.scheme;
+    const bool channel = scheme.group_size == 0;
     const Json weights = {{"num_bits", scheme.bits},
                           {"type", "int"},
                           {"symmetric", scheme.symmetric},
-                          {"strategy", "group"},
-                          {"group_size", scheme.group_size},
+                          {"strategy", channel ? "channel" : "group"},
+                          {"group_size", channel ? Json(nullptr) : Json(scheme.group_size)},
                           {"dynamic", false},
                           {"actorder", nullptr},
                           {"observer", "minmax"},

@@ -1,0 +1,79 @@
+// Chooses the scales and codes of a checkpoint's linears.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "calibrate/statistics.h"
+#include "codecs/group_int.h"
+#include "graph/graph.h"
+#include "kernels/error_sums.h"
+#include "pipeline/source_model.h"
+#include "plan/linear_plan.h"
+#include "qwodel/progress.h"
+
+namespace qwodel {
+
+// What a quantizer works on. Everything outlives it.
+struct LinearTask {
+  const SourceModel& model;
+  const Graph& graph;
+  const LinearPlan& plan;
+  GroupIntScheme scheme;
+  const CancelToken* cancel = nullptr;
+  int threads = 1;
+};
+
+struct QuantizedLinear {
+  GroupIntMatrix matrix;
+  ErrorSums errors;    // of the weights
+  std::string method;  // what was done: "gptq", or "search" for an expert that no token reached
+};
+
+class LinearQuantizer {
+ public:
+  // `linear` is an index into the plan. May be called from several threads at once.
+  using Sink = std::function<void(std::size_t linear, const QuantizedLinear& result)>;
+
+  virtual ~LinearQuantizer() = default;
+
+  // Gives every linear of the plan once, in any order. Results do not depend on threads. Throws
+  // QuantizationError for a weight that is not finite, Error (interrupted).
+  virtual void run(const Sink& sink) const = 0;
+
+  // Other tensors of the checkpoint that got new values, by index into ModelSpec::sources.
+  virtual std::map<std::uint32_t, std::vector<float>> replaced() const { return {}; }
+};
+
+// Round to nearest: in the range of each group as it is, or with the scales of the lowest error.
+std::unique_ptr<LinearQuantizer> make_rounding_quantizer(const LinearTask& task, bool search);
+
+// Which of the calibrated steps are done.
+struct CalibratedMethod {
+  bool scale = false;      // AWQ: channels are scaled before rounding
+  bool feed_back = false;  // GPTQ: errors are made up for by later columns
+};
+
+// With a statistics file, which must have second moments: scales are chosen under their diagonal.
+std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
+                                                           const StatisticsFile& statistics,
+                                                           const CalibratedMethod& method);
+
+// The values of a linear [out_features, in_features]. Throws QuantizationError when one is not
+// finite. Pages of the checkpoint behind them are dropped.
+std::vector<float> read_linear(const SourceModel& model, const PlannedLinear& linear);
+
+// Fits scales under `importance` (empty: none) and rounds.
+QuantizedLinear round_linear(ConstMatrixView values, std::span<const float> importance,
+                             const GroupIntScheme& scheme, bool search);
+
+// Squared errors of decoded weights.
+ErrorSums matrix_errors(ConstMatrixView values, const GroupIntMatrix& matrix);
+
+}  // namespace qwodel
