@@ -18,7 +18,8 @@ struct Progress {
   bool stage_finished = false;
 };
 
-// Called from one thread at a time, at most a few times per second and once at a stage's end.
+// Called from one thread at a time: at most a few times per second, and once at a stage's end (of a
+// forward pass: at the end of every layer).
 using ProgressCallback = std::function<void(const Progress&)>;
 
 // Set from any thread or a signal handler; the job then stops at the next tile and throws an

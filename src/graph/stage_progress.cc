@@ -10,7 +10,7 @@ void StageProgress::advance(const std::string& stage, std::uint64_t stage_bytes,
   const auto now = std::chrono::steady_clock::now();
   const bool stage_done = batch == batches;
   if (stage_done) done_ += stage_bytes;
-  if (now - last_report_ < std::chrono::milliseconds(250)) return;
+  if (!stage_done && now - last_report_ < std::chrono::milliseconds(250)) return;
   last_report_ = now;
   report(stage, stage_done ? done_ : done_ + stage_bytes / batches * batch, false);
 }

@@ -10,7 +10,7 @@
 
 namespace qwodel {
 
-// Reports in bytes of weights.
+// Reports in bytes of weights: at the end of every stage, between at most four times a second.
 class StageProgress {
  public:
   explicit StageProgress(const ProgressCallback& callback);
