@@ -75,14 +75,14 @@ class Guide {
   }
 
   Recommendation four_bit(const std::string& target, double bits, const std::string& reason,
-                          const std::string& output) const {
+                          const std::string& output, bool available) const {
     std::uint64_t weights = 0;
     for (const ModelTensor& tensor : model_.spec.tensors) {
       const double per_weight = tensor.keep_f32 || tensor.shape.size() < 2 ? 16.0 : bits;
       weights += static_cast<std::uint64_t>(static_cast<double>(element_count(tensor.shape)) *
                                             per_weight / 8.0);
     }
-    Recommendation result = base(with_cache(weights, cache_), target, false);
+    Recommendation result = base(with_cache(weights, cache_), target, available);
     result.reason = reason;
     result.command = fmt::format("qwodel quantize {} --to {} -o {}", options_.model.string(),
                                  target, model_name() + output);
@@ -131,10 +131,10 @@ Recommendation recommend(const RecommendOptions& options) {
   if (options.device == "nvidia") {
     return Guide(options).four_bit(
         "awq", kFourBitGroup128,
-        fmt::format("AWQ (or GPTQ) in 4 bits is what vLLM, SGLang and LMDeploy serve fastest on "
-                    "NVIDIA cards, after calibration on a little text.{}",
-                    kNotBuilt),
-        "-AWQ");
+        "AWQ (or GPTQ) in 4 bits is what vLLM, SGLang and LMDeploy serve fastest on NVIDIA cards. "
+        "It is calibrated on a little text; --calibration with text of the model's use is better "
+        "than the text that comes with Qwodel.",
+        "-AWQ", true);
   }
   if (options.device == "iphone" || options.device == "mac") {
     return Guide(options).four_bit(
@@ -142,7 +142,7 @@ Recommendation recommend(const RecommendOptions& options) {
         fmt::format("Core ML runs on the Neural Engine, and a 4-bit palette keeps the app small. "
                     "Until Qwodel writes it, llama.cpp with gguf:Q4_K_M runs there too.{}",
                     kNotBuilt),
-        "-int4.mlpackage");
+        "-int4.mlpackage", false);
   }
   throw Error(ErrorCode::usage, {.where = "--device",
                                  .found = options.device,

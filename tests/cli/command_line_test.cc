@@ -120,7 +120,8 @@ TEST_F(CommandLine, ListsAndGuide) {
   const Json guide = run_json("recommend " + kModel + " --device cpu --memory 8G");
   EXPECT_EQ(guide["target"], "gguf:Q8_0");
   EXPECT_EQ(guide["available"], true);
-  EXPECT_EQ(run_json("recommend " + kModel + " --device nvidia")["available"], false);
+  EXPECT_EQ(run_json("recommend " + kModel + " --device nvidia")["available"], true);
+  EXPECT_EQ(run_json("recommend " + kModel + " --device iphone")["available"], false);
   EXPECT_EQ(run("recommend " + kModel + " --device toaster").status, 2);
 }
 
