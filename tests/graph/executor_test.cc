@@ -70,7 +70,8 @@ TEST(Executor, TheCacheGivesThePrefillsLogits) {
 TEST(Executor, ThreadsAndTheHiddenFileDoNotChangeAByte) {
   const RunningModel model(stories());
   TokenSequences sequences;
-  for (const std::size_t length : {70, 300, 5}) sequences.append(ids(length, 5));
+  for (const std::size_t length : {std::size_t{70}, std::size_t{300}, std::size_t{5}})
+    sequences.append(ids(length, 5));
   for (const ComputeType compute : {ComputeType::f32, ComputeType::bf16}) {
     ExecutorOptions options;
     options.compute = compute;
