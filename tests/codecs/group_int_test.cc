@@ -99,7 +99,7 @@ TEST_P(GroupIntSchemes, EveryInstructionSetGivesTheSame) {
   const auto [bits, symmetric] = GetParam();
   const GroupIntScheme scheme{.bits = bits, .group_size = 32, .symmetric = symmetric};
   const auto values = random_values(21 * 96, 9);
-  use_kernel_target("SCALAR");
+  use_kernel_target(kernel_targets().back());
   const auto expected = quantized(values, 21, 96, scheme, search_of(scheme, true));
   for (const std::string& target : kernel_targets()) {
     use_kernel_target(target);
