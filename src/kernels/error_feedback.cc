@@ -41,12 +41,6 @@ void FeedBackGroups(const FeedbackBlock& block, const float* const* scales,
   }
 }
 
-void PushError(const FeedbackBlock& block, std::size_t i) {
-  for (std::size_t row = 0; row < block.rows; row += LaneCount()) {
-    PushLanes(block, i, row, LoadLanes(block.errors + i * block.rows + row));
-  }
-}
-
 }  // namespace qwodel::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -54,17 +48,11 @@ HWY_AFTER_NAMESPACE();
 namespace qwodel {
 
 HWY_EXPORT(FeedBackGroups);
-HWY_EXPORT(PushError);
 
 void feed_back_groups(const FeedbackBlock& block, const float* const* scales,
                       const float* const* zeros) {
   prepare_kernels();
   HWY_DYNAMIC_DISPATCH(FeedBackGroups)(block, scales, zeros);
-}
-
-void push_error(const FeedbackBlock& block, std::size_t i) {
-  prepare_kernels();
-  HWY_DYNAMIC_DISPATCH(PushError)(block, i);
 }
 
 }  // namespace qwodel

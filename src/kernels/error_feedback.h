@@ -28,7 +28,4 @@ inline constexpr std::size_t kFeedbackRows = 16;
 void feed_back_groups(const FeedbackBlock& block, const float* const* scales,
                       const float* const* zeros);
 
-// weights[j] -= upper[i, j] * errors[i] for the columns j > i of the block, errors[i] given.
-void push_error(const FeedbackBlock& block, std::size_t i);
-
 }  // namespace qwodel

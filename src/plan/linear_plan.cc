@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "formats/tensor_info.h"
+#include "graph/edges.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -14,14 +15,6 @@ namespace {
 
 constexpr std::string_view kSuffix = ".weight";
 constexpr std::string_view kTiedHead = "lm_head";
-
-// The weight of an operation that multiplies by a matrix, or kNoId.
-WeightId matrix_of(const Op& op) {
-  if (const auto* linear = std::get_if<LinearOp>(&op.kind)) return linear->weight;
-  if (const auto* linear = std::get_if<ExpertLinearOp>(&op.kind)) return linear->weight;
-  if (const auto* linear = std::get_if<HeadLinearOp>(&op.kind)) return linear->weight;
-  return kNoId;
-}
 
 // Router logits, or a gate of one value per token: their rounding moves tokens between experts.
 bool decides_routing(const Stage& stage, const Op& op) {
@@ -42,7 +35,7 @@ class Planner {
     for (std::size_t s = 0; s < graph_.stages.size(); ++s) {
       const bool layer = s > 0 && s + 1 < graph_.stages.size();
       for (std::size_t o = 0; o < graph_.stages[s].ops.size(); ++o) {
-        const WeightId weight = matrix_of(graph_.stages[s].ops[o]);
+        const WeightId weight = linear_weight(graph_.stages[s].ops[o]);
         if (weight == kNoId) continue;
         const bool keep = !layer || decides_routing(graph_.stages[s], graph_.stages[s].ops[o]);
         const bool by_head = std::holds_alternative<HeadLinearOp>(graph_.stages[s].ops[o].kind);
