@@ -1,8 +1,8 @@
 // Integers of 2 to 8 bits that share a scale and a zero point per group of columns: what AWQ, GPTQ
-// and pack-quantized files hold.
+// and pack-quantized files hold. Or 8-bit floats E4M3, which float-quantized files hold.
 //
 //   weight[o, i] = (code[o, i] - zero[o, group(i)]) * scale[o, group(i)],  group(i) = i /
-//   group_size
+//   group_size;  of floats: float(code) * scale
 //
 // A file format only packs these three arrays differently (targets/).
 #pragma once
@@ -16,11 +16,16 @@
 
 namespace qwodel {
 
+enum class CodeKind : std::uint8_t { integer, float8 };
+
 struct GroupIntScheme {
   unsigned bits = 4;               // 2 to 8
   std::uint64_t group_size = 128;  // columns; a multiple of 4 that divides in_features; 0: all
   bool symmetric = false;          // zero = 2^(bits - 1) everywhere
   ScaleFormat scale_format = ScaleFormat::half;
+  CodeKind codes = CodeKind::integer;  // float8: 8 bits, symmetric, zero = 0
+
+  bool operator==(const GroupIntScheme&) const = default;
 
   std::uint64_t group_of(std::uint64_t cols) const { return group_size == 0 ? cols : group_size; }
 };
@@ -41,6 +46,7 @@ struct GroupIntMatrix {
   std::uint64_t groups() const { return cols / scheme.group_size; }
 
   // What the file's reader will compute: (code - zero) * scale in single precision.
+  // REQUIRES: out.size() == cols.
   void decode(std::uint64_t row, std::span<float> out) const;
 };
 

@@ -17,6 +17,7 @@
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
 #include "sources/graph_weights.h"
+#include "targets/linear_overrides.h"
 
 namespace qwodel {
 namespace {
@@ -53,9 +54,16 @@ const Method* find_method(std::string_view name) {
   return found == kMethods.end() ? nullptr : found;
 }
 
+std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
+  if (scheme.codes == CodeKind::float8) return "f8_e4m3";
+  return fmt::format("int{}-g{}", scheme.bits, scheme.group_of(cols));
+}
+
 // The method by name, the target's own when there is none.
 const Method& method_of(const QuantizeOptions& options, const Target& target) {
+  const bool floats = target.linears->codes == CodeKind::float8;
   const std::string name = !options.method.empty()   ? options.method
+                           : floats                  ? "rtn"
                            : target.backend == "awq" ? "awq"
                                                      : "gptq";
   const Method* found = find_method(name);
@@ -84,8 +92,23 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
                                    .remedy = "give the original checkpoint"});
   }
   graph_ = build_graph(model.spec);
-  plan_ = plan_linears(model.spec, graph_, source_tensors(*model.weights));
-  layout_ = lay_out_checkpoint(*model.weights, plan_, scheme_, format_, options.max_shard_size);
+  plan_ = plan_linears(model.spec, graph_, source_tensors(*model.weights), scheme_);
+  override_schemes(options.tensor_types, target, plan_);
+  check_method();
+  layout_ = lay_out_checkpoint(*model.weights, plan_, format_, options.max_shard_size);
+}
+
+// GPTQ and AWQ round to one grid of integers.
+void CheckpointJob::check_method() const {
+  if (!needs_statistics()) return;
+  const bool floats = scheme_.codes == CodeKind::float8;
+  const bool mixed = std::ranges::any_of(
+      plan_.linears, [&](const PlannedLinear& linear) { return linear.scheme != scheme_; });
+  if (!floats && !mixed) return;
+  throw FormatNotSupportedError({.where = "--method " + method_,
+                                 .found = floats ? "8-bit floats" : "linears of several types",
+                                 .expected = "one type of integers",
+                                 .remedy = "use --method search or rtn"});
 }
 
 LinearTask CheckpointJob::task() const {
@@ -113,7 +136,7 @@ ArtifactReport CheckpointJob::report() const {
   std::uint64_t values = 0;
   for (const auto& tensor : model_.weights->tensors()) {
     values += element_count(tensor->shape());
-    if (!layout_.slots.contains(tensor->name())) continue;
+    if (!layout_.keeps(tensor->name())) continue;
     report.tensors.push_back({.name = tensor->name(),
                               .type = std::string(info(tensor->type()).name),
                               .bytes = layout_.slots.at(tensor->name()).bytes,
@@ -126,13 +149,12 @@ ArtifactReport CheckpointJob::report() const {
     for (const std::string& name : layout_.linears.at(linear.module)) {
       bytes += layout_.slots.at(name).bytes;
     }
-    report.tensors.push_back(
-        {.name = linear.module + ".weight",
-         .type = fmt::format("int{}-g{}", scheme_.bits, scheme_.group_of(linear.in_features)),
-         .bytes = bytes,
-         .method = method_,
-         .reason = "linear of a decoder layer",
-         .nmse = std::nullopt});
+    report.tensors.push_back({.name = linear.module + ".weight",
+                              .type = type_name(linear.scheme, linear.in_features),
+                              .bytes = bytes,
+                              .method = method_,
+                              .reason = linear.reason,
+                              .nmse = std::nullopt});
   }
   if (values > 0) {
     report.bits_per_weight =
@@ -178,6 +200,15 @@ Forecast CheckpointJob::forecast() const {
               seconds * static_cast<double>(values) / static_cast<double>(size(sample) * threads)};
 }
 
+LinearArtifact CheckpointJob::artifact() const {
+  LinearArtifact result{
+      .scheme = scheme_, .unquantized = plan_.unquantized, .producer = "qwodel:" QWODEL_VERSION};
+  for (const PlannedLinear& linear : plan_.linears) {
+    result.linears.push_back({linear.module, linear.scheme});
+  }
+  return result;
+}
+
 void CheckpointJob::run(ArtifactReport& report) const {
   CheckpointWriter writer(path_, options_.force, layout_, format_);
   ProgressMeter meter("quantize", layout_.data_bytes, &options_.progress, options_.cancel);
@@ -202,11 +233,7 @@ void CheckpointJob::run(ArtifactReport& report) const {
     meter.advance(row.bytes);
   });
   meter.finish();
-  writer.commit(*model_.weights, *model_.checkpoint,
-                {.scheme = scheme_,
-                 .unquantized = plan_.unquantized,
-                 .producer = "qwodel:" QWODEL_VERSION,
-                 .damp_percent = 0});
+  writer.commit(*model_.weights, *model_.checkpoint, artifact());
   report.bytes = writer.bytes();
 }
 

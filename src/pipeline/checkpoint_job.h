@@ -31,7 +31,9 @@ class CheckpointJob final : public ArtifactJob {
   void run(ArtifactReport& report) const override;
 
  private:
+  void check_method() const;
   LinearTask task() const;
+  LinearArtifact artifact() const;
   std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics) const;
 
   const QuantizeOptions& options_;

@@ -172,7 +172,7 @@ void CheckpointWriter::verify() const {
 void CheckpointWriter::commit(const Weights& weights, const Checkpoint& source,
                               const LinearArtifact& artifact) {
   for (const auto& tensor : weights.tensors()) {
-    if (layout_.slots.contains(tensor->name()) && !written_.contains(tensor->name())) {
+    if (layout_.keeps(tensor->name()) && !written_.contains(tensor->name())) {
       copy(*tensor);
     }
   }

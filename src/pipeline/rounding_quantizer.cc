@@ -22,7 +22,7 @@ class RoundingQuantizer final : public LinearQuantizer {
       const std::vector<float> values = read_linear(task_.model, linear);
       const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),
                                  static_cast<std::size_t>(linear.in_features));
-      sink(i, round_linear(view, {}, task_.scheme, search_));
+      sink(i, round_linear(view, {}, linear.scheme, search_));
     });
   }
 

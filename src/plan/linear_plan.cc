@@ -26,8 +26,9 @@ bool decides_routing(const Stage& stage, const Op& op) {
 
 class Planner {
  public:
-  Planner(const ModelSpec& spec, const Graph& graph, const std::vector<SourceTensor>& tensors)
-      : spec_(spec), graph_(graph) {
+  Planner(const ModelSpec& spec, const Graph& graph, const std::vector<SourceTensor>& tensors,
+          const GroupIntScheme& scheme)
+      : spec_(spec), graph_(graph), scheme_(scheme) {
     for (const SourceTensor& tensor : tensors) shapes_.emplace(tensor.name, &tensor.shape);
   }
 
@@ -45,6 +46,7 @@ class Planner {
         }
       }
     }
+    name_head();
     if (plan_.linears.empty()) {
       throw FormatNotSupportedError({.where = spec_.architecture,
                                      .found = "no linear in any layer",
@@ -74,7 +76,23 @@ class Planner {
            .expected = "a linear whose rows are its outputs",
            .remedy = "use a gguf target for this model"});
     }
-    plan_.linears.push_back({module, view.source, weight, part, shape[0], shape[1]});
+    plan_.linears.push_back({.module = module,
+                             .source = view.source,
+                             .weight = weight,
+                             .part = part,
+                             .out_features = shape[0],
+                             .in_features = shape[1],
+                             .scheme = scheme_,
+                             .reason = "linear of a decoder layer"});
+  }
+
+  // Readers call the head lm_head whatever the checkpoint calls it (GPT-NeoX: embed_out).
+  void name_head() {
+    const bool has_head = std::ranges::any_of(
+        graph_.stages.back().ops, [](const Op& op) { return linear_weight(op) != kNoId; });
+    if (has_head && std::ranges::find(plan_.unquantized, kTiedHead) == plan_.unquantized.end()) {
+      plan_.unquantized.emplace_back(kTiedHead);
+    }
   }
 
   // A head without a matrix of its own: what reads the artifact still has a module for it.
@@ -88,6 +106,7 @@ class Planner {
 
   const ModelSpec& spec_;
   const Graph& graph_;
+  const GroupIntScheme& scheme_;
   std::unordered_map<std::string_view, const std::vector<std::uint64_t>*> shapes_;
   std::set<std::uint32_t> seen_;
   LinearPlan plan_;
@@ -96,8 +115,8 @@ class Planner {
 }  // namespace
 
 LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
-                        const std::vector<SourceTensor>& tensors) {
-  return Planner(spec, graph, tensors).run();
+                        const std::vector<SourceTensor>& tensors, const GroupIntScheme& scheme) {
+  return Planner(spec, graph, tensors, scheme).run();
 }
 
 }  // namespace qwodel

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "codecs/group_int.h"
 #include "graph/graph.h"
 #include "models/model_spec.h"
 
@@ -21,6 +22,8 @@ struct PlannedLinear {
   std::size_t part = 0;      // of that weight's tensor: which expert
   std::uint64_t out_features = 0;
   std::uint64_t in_features = 0;
+  GroupIntScheme scheme = {};  // how it is stored
+  std::string reason = {};     // why in that way
 };
 
 struct LinearPlan {
@@ -28,10 +31,10 @@ struct LinearPlan {
   std::vector<std::string> unquantized;  // modules of linears that keep their type
 };
 
-// `tensors` are those the spec was made from. Throws FormatNotSupportedError when a layer's linear
-// is not stored as [out_features, in_features] in a tensor named MODULE.weight (GPT-2's transposed
-// Conv1D), or when there is none at all.
+// All linears get `scheme`. `tensors` are those the spec was made from. Throws
+// FormatNotSupportedError when a layer's linear is not stored as [out_features, in_features] in a
+// tensor named MODULE.weight (GPT-2's transposed Conv1D), or when there is none at all.
 LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
-                        const std::vector<SourceTensor>& tensors);
+                        const std::vector<SourceTensor>& tensors, const GroupIntScheme& scheme);
 
 }  // namespace qwodel

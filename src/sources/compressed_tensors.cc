@@ -29,7 +29,7 @@ namespace {
 // What the config groups say; which module belongs to which follows from the shapes.
 struct Settings {
   std::set<unsigned> bits;
-  std::uint64_t group_size = 0;  // 0 when there is none
+  std::set<std::uint64_t> group_sizes;
   ScaleBlock block;
 };
 
@@ -141,7 +141,8 @@ Settings read_settings(const Json& quantization) {
     if (weights == nullptr) continue;
     const std::uint64_t bits = number(find_member(*weights, "num_bits"));
     if (bits >= 1 && bits <= 8) settings.bits.insert(static_cast<unsigned>(bits));
-    settings.group_size = number(find_member(*weights, "group_size"));
+    const std::uint64_t columns = number(find_member(*weights, "group_size"));
+    if (columns > 0) settings.group_sizes.insert(columns);
     const Json* block = find_member(*weights, "block_structure");
     if (block != nullptr && block->is_array() && block->size() == 2) {
       const ScaleBlock size{number(&(*block)[0]), number(&(*block)[1])};
@@ -199,7 +200,11 @@ ColumnGroups groups_of(const TensorInfo& scale, const TensorInfo* g_idx, std::ui
   groups.count = scale.shape[1];
   if (groups.count == 0) fail_shape(scale, "one column per group");
   groups.size = in / groups.count;
-  if (settings.group_size > 0 && groups.count > 1) groups.size = settings.group_size;
+  if (groups.count > 1) {
+    for (const std::uint64_t size : settings.group_sizes) {
+      if ((in + size - 1) / size == groups.count) groups.size = size;
+    }
+  }
   if (groups.size == 0 || (in + groups.size - 1) / groups.size != groups.count) {
     fail_shape(scale, fmt::format("one column per group of {} columns", in));
   }
@@ -236,6 +241,7 @@ void collect_packed(const Settings& settings, Parts& parts) {
 
 void collect_unpacked(const Settings& settings, Parts& parts) {
   for (const std::string& base : parts.bases_of(".weight_scale")) {
+    if (parts.take(base, ".weight_packed") != nullptr) continue;
     ScaledParts found;
     found.scale = &parts.require(base, ".weight_scale");
     found.zero = parts.take(base, ".weight_zero_point");
@@ -263,7 +269,8 @@ constexpr std::string_view kActivations[] = {
 void collect_compressed_tensors(const Json& quantization, Parts& parts) {
   for (const std::string_view suffix : kActivations) parts.drop(suffix);
   const Settings settings = read_settings(quantization);
-  for (const std::string& format : formats_of(quantization)) {
+  const std::set<std::string> formats = formats_of(quantization);
+  for (const std::string& format : formats) {
     if (format == "dense") continue;
     const auto row =
         std::ranges::find(kFormats, format, &std::pair<std::string_view, Collect>::first);
@@ -277,7 +284,10 @@ void collect_compressed_tensors(const Json& quantization, Parts& parts) {
            .expected = "one of " + known,
            .remedy = "use the original checkpoint"});
     }
-    row->second(settings, parts);
+  }
+  // Packed modules first: what is left has its weights by themselves.
+  for (const auto& [name, collect] : kFormats) {
+    if (formats.contains(std::string(name))) collect(settings, parts);
   }
 }
 

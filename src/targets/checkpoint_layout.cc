@@ -21,8 +21,7 @@ std::uint64_t size_of(const Group& group) {
 }
 
 std::vector<Group> groups_of(const Weights& weights, const LinearPlan& plan,
-                             const GroupIntScheme& scheme, const LinearFormat& format,
-                             CheckpointLayout& layout) {
+                             const LinearFormat& format, CheckpointLayout& layout) {
   std::unordered_map<std::string_view, const PlannedLinear*> linears;
   for (const PlannedLinear& linear : plan.linears) linears.emplace(linear.module, &linear);
   std::vector<Group> groups;
@@ -36,8 +35,9 @@ std::vector<Group> groups_of(const Weights& weights, const LinearPlan& plan,
       continue;
     }
     const PlannedLinear& linear = *found->second;
+    format.check(linear.scheme);
     groups.push_back(
-        format.entries(linear.module, scheme, linear.out_features, linear.in_features));
+        format.entries(linear.module, linear.scheme, linear.out_features, linear.in_features));
     for (const SafetensorsEntry& entry : groups.back()) {
       layout.linears[linear.module].push_back(entry.name);
     }
@@ -74,6 +74,13 @@ std::string file_name(std::size_t shard, std::size_t shards) {
 
 }  // namespace
 
+// An 8-bit linear's codes have the name that its weights had.
+bool CheckpointLayout::keeps(const std::string& tensor) const {
+  if (!slots.contains(tensor)) return false;
+  return !tensor.ends_with(kSuffix) ||
+         !linears.contains(tensor.substr(0, tensor.size() - kSuffix.size()));
+}
+
 Json CheckpointLayout::index() const {
   if (shards.size() == 1) return nullptr;
   Json map = Json::object();
@@ -82,11 +89,9 @@ Json CheckpointLayout::index() const {
 }
 
 CheckpointLayout lay_out_checkpoint(const Weights& weights, const LinearPlan& plan,
-                                    const GroupIntScheme& scheme, const LinearFormat& format,
-                                    std::uint64_t max_shard_size) {
-  format.check(scheme);
+                                    const LinearFormat& format, std::uint64_t max_shard_size) {
   CheckpointLayout layout;
-  std::vector<Group> shards = split(groups_of(weights, plan, scheme, format, layout),
+  std::vector<Group> shards = split(groups_of(weights, plan, format, layout),
                                     max_shard_size == 0 ? kDefaultShard : max_shard_size);
   for (std::size_t s = 0; s < shards.size(); ++s) {
     sort_by_element(shards[s]);

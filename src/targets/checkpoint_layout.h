@@ -35,6 +35,9 @@ struct CheckpointLayout {
       linears;  // module -> its tensors, in pack() order
   std::uint64_t data_bytes = 0;
 
+  // Whether a tensor of the source goes into the artifact as it is.
+  bool keeps(const std::string& tensor) const;
+
   // The value of model.safetensors.index.json; null for one shard.
   Json index() const;
 };
@@ -43,7 +46,6 @@ struct CheckpointLayout {
 // first, so that every tensor is aligned to its own, as the reference writer sorts them. A module's
 // tensors are never split over shards. `max_shard_size` of 0: 5 GB, as transformers has it.
 CheckpointLayout lay_out_checkpoint(const Weights& weights, const LinearPlan& plan,
-                                    const GroupIntScheme& scheme, const LinearFormat& format,
-                                    std::uint64_t max_shard_size);
+                                    const LinearFormat& format, std::uint64_t max_shard_size);
 
 }  // namespace qwodel

@@ -17,9 +17,15 @@
 
 namespace qwodel {
 
+struct QuantizedModule {
+  std::string name;
+  GroupIntScheme scheme;
+};
+
 // What an artifact's config.json has to say about its linears.
 struct LinearArtifact {
-  GroupIntScheme scheme;
+  GroupIntScheme scheme;                      // of most of them
+  std::vector<QuantizedModule> linears = {};  // all of them, in order
   std::vector<std::string> unquantized = {};  // module names of linears left in 16 bits, "lm_head"
                                               // among them
   std::string producer = {};                  // "qwodel:0.1.0"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "formats/checkpoint.h"
 #include "io/json.h"
@@ -80,7 +81,7 @@ TEST_P(CheckpointJobs, LinearsAreCloseAndTheRestIsCopied) {
 INSTANTIATE_TEST_SUITE_P(Targets, CheckpointJobs,
                          testing::Values("awq", "awq:g32", "gptq", "gptq:2bit-g32", "gptq:3bit-g64",
                                          "gptq:8bit", "gptq:4bit-g128-asym", "ct:W4A16",
-                                         "ct:W4A16_ASYM", "ct:W8A16", "ct:W3A16-g64"));
+                                         "ct:W4A16_ASYM", "ct:W8A16", "ct:W3A16-g64", "ct:FP8"));
 
 using CheckpointJob1 = CheckpointJobs;
 
@@ -122,6 +123,50 @@ TEST_F(CheckpointJob1, ShapesThatDoNotFitAreRefusedBeforeAnything) {
   model.intermediate = 192;
   model.write(directory_ / "model");
   EXPECT_THROW(quantize(options("awq:g64")), FormatNotSupportedError);
+  EXPECT_FALSE(fs::exists(directory_ / "out"));
+}
+
+TEST_F(CheckpointJob1, LinearsMayHaveTypesOfTheirOwn) {
+  TinyLlama().write(directory_ / "model");
+  QuantizeOptions mixed = options("ct:W4A16");
+  mixed.tensor_types = {"DOWN_proj=W8A16", "layers.1.*o_proj=none", "o_proj=FP8"};
+  const QuantizeReport report = quantize(mixed);
+  std::map<std::string, std::string> types;
+  for (const TensorReport& row : report.artifacts[0].tensors) types[row.name] = row.type;
+  EXPECT_EQ(types.at("model.layers.0.mlp.down_proj.weight"), "int8-g512");
+  EXPECT_EQ(types.at("model.layers.0.self_attn.o_proj.weight"), "f8_e4m3");
+  EXPECT_EQ(types.at("model.layers.1.self_attn.o_proj.weight"), "F32");
+  EXPECT_EQ(types.at("model.layers.1.self_attn.q_proj.weight"), "int4-g128");
+  const Json config = read_json(directory_ / "out/config.json")["quantization_config"];
+  EXPECT_EQ(config["format"], "mixed-precision");
+  EXPECT_EQ(config["config_groups"].size(), 3u);
+  const Json ignored = {"lm_head", "model.layers.1.self_attn.o_proj"};
+  EXPECT_EQ(config["ignore"], ignored);
+  std::size_t named = 0;
+  for (const Json& group : config["config_groups"]) named += group["targets"].size();
+  EXPECT_EQ(named, 13u);
+}
+
+TEST_F(CheckpointJob1, BadTypesOfLinearsAreUsageErrors) {
+  TinyLlama().write(directory_ / "model");
+  const auto code_of = [&](const char* target, const char* type, const char* method) {
+    QuantizeOptions wrong = options(target);
+    wrong.tensor_types = {type};
+    wrong.method = method;
+    try {
+      quantize(wrong);
+      return 0;
+    } catch (const Error& error) {
+      return static_cast<int>(error.code());
+    }
+  };
+  EXPECT_EQ(code_of("ct:W4A16", "down_proj", "rtn"), 2);
+  EXPECT_EQ(code_of("ct:W4A16", "down_proj=W9A16", "rtn"), 2);
+  EXPECT_EQ(code_of("ct:W4A16", "(=W8A16", "rtn"), 2);
+  EXPECT_EQ(code_of("ct:W4A16", "proj=none", "rtn"), 2);
+  EXPECT_EQ(code_of("ct:W4A16", "down_proj=W8A16", "gptq"), 3);
+  EXPECT_EQ(code_of("awq", "down_proj=none", "rtn"), 3);
+  EXPECT_EQ(code_of("gptq", "down_proj=8bit", "rtn"), 3);
   EXPECT_FALSE(fs::exists(directory_ / "out"));
 }
 

@@ -11,6 +11,7 @@ namespace qwodel {
 namespace {
 
 constexpr std::string_view kAsymmetric = "_ASYM";
+constexpr std::string_view kFloat = "FP8";
 
 // W8A16 has one scale per row, as the preset of that name in compressed-tensors; other widths have
 // groups of 128.
@@ -22,11 +23,22 @@ GroupIntScheme scheme_of(unsigned bits, bool symmetric) {
 }
 
 std::string name_of(const GroupIntScheme& scheme) {
+  if (scheme.codes == CodeKind::float8) return std::string(kFloat);
   return fmt::format("W{}A16{}", scheme.bits, scheme.symmetric ? "" : kAsymmetric);
 }
 
-// "W4A16", "W4A16_ASYM", "W4A16-g64".
+// 8-bit floats with one scale per row.
+GroupIntScheme float_scheme() {
+  return {.bits = 8,
+          .group_size = 0,
+          .symmetric = true,
+          .scale_format = ScaleFormat::bfloat16,
+          .codes = CodeKind::float8};
+}
+
+// "W4A16", "W4A16_ASYM", "W4A16-g64", "FP8".
 std::optional<GroupIntScheme> parse(std::string_view text) {
+  if (text == kFloat) return float_scheme();
   for (unsigned bits = 2; bits <= 8; ++bits) {
     for (const bool symmetric : {true, false}) {
       GroupIntScheme scheme = scheme_of(bits, symmetric);
@@ -56,18 +68,14 @@ std::vector<Format> compressed_tensors_formats() {
   add(4, true);
   add(4, false);
   for (const unsigned bits : {8u, 6u, 5u, 3u, 2u}) add(bits, true);
+  all.push_back({std::string(kFloat), "float-quantized, E4M3 with one scale per row",
+                 group_bits_per_weight(float_scheme())});
   return all;
 }
 
 Target parse_compressed_tensors_format(const std::string& format) {
-  if (format == "FP8") {
-    throw FormatNotSupportedError({.where = "--to",
-                                   .found = "ct:FP8",
-                                   .expected = "an integer format: FP8 is not written yet",
-                                   .remedy = "use ct:W8A16"});
-  }
   const auto scheme = parse(format);
-  if (!scheme) refuse_format(format, "W4A16, W4A16_ASYM, W8A16, W6A16, W5A16, W3A16 or W2A16");
+  if (!scheme) refuse_format(format, "W4A16, W4A16_ASYM, W8A16, W6A16, W5A16, W3A16, W2A16 or FP8");
   return {.backend = {}, .name = name_of(*scheme), .file_type = {}, .linears = scheme};
 }
 

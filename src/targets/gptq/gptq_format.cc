@@ -12,7 +12,10 @@
 // Source: AutoGPTQ, auto_gptq/nn_modules/qlinear; GPTQModel, gptqmodel/nn_modules/qlinear.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
 #include "core/half.h"
 #include "targets/linear_format.h"
@@ -22,6 +25,9 @@ namespace qwodel {
 namespace {
 
 constexpr std::array kWidths = {2u, 3u, 4u, 8u};
+
+// The lists of blocks that optimum finds by itself (optimum/gptq/constants.py, 2.3).
+constexpr std::array<std::string_view, 2> kFoundBlocks = {"transformer.h", "layers"};
 
 class GptqFormat final : public LinearFormat {
  public:
@@ -89,12 +95,38 @@ class GptqFormat final : public LinearFormat {
                    {"static_groups", true},
                    {"meta", {{"quantizer", {artifact.producer}}}}};
     if (artifact.damp_percent > 0) config["damp_percent"] = artifact.damp_percent;
+    add_modules(artifact, config);
     return config;
   }
 
   std::string_view config_file() const override { return "quantize_config.json"; }
 
  private:
+  // Readers take every linear of a block for a quantized one, unless told which are. The list is
+  // of names within a block, one for all blocks.
+  static void add_modules(const LinearArtifact& artifact, Json& config) {
+    if (artifact.linears.empty()) return;
+    const std::string& first = artifact.linears.front().name;
+    const std::size_t number = first.find_first_of("0123456789");
+    if (number == std::string::npos || number < 2) return;
+    const std::string_view blocks = std::string_view(first).substr(0, number - 1);
+    if (std::ranges::none_of(kFoundBlocks, [&](auto name) { return blocks.ends_with(name); })) {
+      config["block_name_to_quantize"] = blocks;
+    }
+    const bool all = std::ranges::none_of(artifact.unquantized, [&](const std::string& name) {
+      return name.starts_with(blocks) && name.size() > number;
+    });
+    if (all) return;
+    std::vector<std::string> names;
+    for (const QuantizedModule& linear : artifact.linears) {
+      const std::size_t dot = linear.name.find('.', number);
+      if (dot == std::string::npos) continue;
+      std::string name = linear.name.substr(dot + 1);
+      if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+    }
+    config["modules_in_block_to_quantize"] = Json::array({names});
+  }
+
   static void pack_zeros(const GroupIntMatrix& matrix, std::uint32_t* out) {
     const unsigned bits = matrix.scheme.bits;
     const unsigned less = matrix.scheme.symmetric ? 1 : 0;

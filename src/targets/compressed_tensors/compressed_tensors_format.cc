@@ -1,4 +1,5 @@
-// compressed-tensors, format pack-quantized: 2 to 8 bits.
+// compressed-tensors: integers of 2 to 8 bits in the format pack-quantized, 8-bit floats in
+// float-quantized (float_quantized.h), and mixtures.
 //
 //   BASE.weight_packed      I32 [out, words]     codes packed along in, lowest bits first; a code
 //   is
@@ -12,14 +13,17 @@
 // Source: compressed-tensors, compressors/pack_quantized.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/half.h"
+#include "targets/compressed_tensors/float_quantized.h"
 #include "targets/linear_format.h"
 #include "targets/word_packing.h"
 
 namespace qwodel {
 namespace {
 
-class PackQuantizedFormat final : public LinearFormat {
+class CompressedTensorsFormat final : public LinearFormat {
  public:
   void check(const GroupIntScheme& scheme) const override {
     const bool fits = scheme.bits >= 2 && scheme.bits <= 8 &&
@@ -35,6 +39,9 @@ class PackQuantizedFormat final : public LinearFormat {
 
   std::vector<SafetensorsEntry> entries(std::string_view base, const GroupIntScheme& scheme,
                                         std::uint64_t rows, std::uint64_t cols) const override {
+    if (scheme.codes == CodeKind::float8) {
+      return float_quantized_entries(base, scheme, rows, cols);
+    }
     require_multiple(base, "in_features", cols, scheme.group_of(cols));
     const std::uint64_t groups = cols / scheme.group_of(cols);
     const TensorType scale_type =
@@ -52,6 +59,10 @@ class PackQuantizedFormat final : public LinearFormat {
   }
 
   void pack(const GroupIntMatrix& matrix, std::span<std::byte> out) const override {
+    if (matrix.scheme.codes == CodeKind::float8) {
+      pack_float_quantized(matrix, out);
+      return;
+    }
     const unsigned bits = matrix.scheme.bits;
     PackedArrays arrays(out);
     const std::uint64_t words = words_of(matrix.cols, bits);
@@ -74,10 +85,50 @@ class PackQuantizedFormat final : public LinearFormat {
   }
 
   Json quantization_config(const LinearArtifact& artifact) const override {
-    const GroupIntScheme& scheme = artifact.scheme;
+    const std::vector<Group> groups = groups_of(artifact);
+    Json config_groups = Json::object();
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      config_groups[fmt::format("group_{}", i)] = to_json(groups[i]);
+    }
+    const std::string_view format = format_of(groups.front().scheme);
+    const bool one = std::ranges::all_of(
+        groups, [&](const Group& group) { return format_of(group.scheme) == format; });
+    return {{"quant_method", "compressed-tensors"}, {"format", one ? format : "mixed-precision"},
+            {"quantization_status", "compressed"},  {"config_groups", config_groups},
+            {"ignore", artifact.unquantized},       {"kv_cache_scheme", nullptr},
+            {"global_compression_ratio", nullptr}};
+  }
+
+ private:
+  // Linears of one scheme.
+  struct Group {
+    GroupIntScheme scheme;
+    std::vector<std::string> targets;
+  };
+
+  // One group is all of "Linear". Several name their modules: a class name beside names would win
+  // over them in vLLM's fused layers.
+  static std::vector<Group> groups_of(const LinearArtifact& artifact) {
+    std::vector<Group> groups = {{artifact.scheme, {}}};
+    for (const QuantizedModule& linear : artifact.linears) {
+      auto group = std::ranges::find(groups, linear.scheme, &Group::scheme);
+      if (group == groups.end()) group = groups.insert(group, {linear.scheme, {}});
+      group->targets.push_back(linear.name);
+    }
+    if (groups.size() > 1 && groups.front().targets.empty()) groups.erase(groups.begin());
+    if (groups.size() == 1) groups.front().targets = {"Linear"};
+    return groups;
+  }
+
+  static std::string_view format_of(const GroupIntScheme& scheme) {
+    return scheme.codes == CodeKind::float8 ? "float-quantized" : "pack-quantized";
+  }
+
+  static Json to_json(const Group& group) {
+    const GroupIntScheme& scheme = group.scheme;
     const bool channel = scheme.group_size == 0;
     const Json weights = {{"num_bits", scheme.bits},
-                          {"type", "int"},
+                          {"type", scheme.codes == CodeKind::float8 ? "float" : "int"},
                           {"symmetric", scheme.symmetric},
                           {"strategy", channel ? "channel" : "group"},
                           {"group_size", channel ? Json(nullptr) : Json(scheme.group_size)},
@@ -86,22 +137,13 @@ class PackQuantizedFormat final : public LinearFormat {
                           {"observer", "minmax"},
                           {"observer_kwargs", Json::object()},
                           {"block_structure", nullptr}};
-    return {{"quant_method", "compressed-tensors"},
-            {"format", "pack-quantized"},
-            {"quantization_status", "compressed"},
-            {"config_groups",
-             {{"group_0",
-               {{"targets", {"Linear"}},
-                {"weights", weights},
-                {"input_activations", nullptr},
-                {"output_activations", nullptr},
-                {"format", "pack-quantized"}}}}},
-            {"ignore", artifact.unquantized},
-            {"kv_cache_scheme", nullptr},
-            {"global_compression_ratio", nullptr}};
+    return {{"targets", group.targets},
+            {"weights", weights},
+            {"input_activations", nullptr},
+            {"output_activations", nullptr},
+            {"format", format_of(scheme)}};
   }
 
- private:
   static void pack_zeros(const GroupIntMatrix& matrix, PackedArrays& arrays) {
     const unsigned bits = matrix.scheme.bits;
     std::uint32_t* out = arrays.words(words_of(matrix.rows, bits) * matrix.groups());
@@ -119,7 +161,7 @@ class PackQuantizedFormat final : public LinearFormat {
 }  // namespace
 
 const LinearFormat& compressed_tensors_format() {
-  static const PackQuantizedFormat format;
+  static const CompressedTensorsFormat format;
   return format;
 }
 
