@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "codecs/palette.h"
@@ -32,6 +33,9 @@ class PaletteFitter {
 
   // The nearest entries of the last table, the lower of two. REQUIRES: every value was added to it.
   void snap(HalfMatrix values, std::uint8_t* codes) const;
+
+  // Codes of the last table by half, for those that were added to it.
+  std::vector<std::uint8_t> take_codes() { return std::move(codes_); }
 
  private:
   void take_distinct();
