@@ -25,37 +25,12 @@ std::size_t producer_of(const Stage& stage, ValueId value) {
   return kNoOp;
 }
 
-// Weights that an operation computes with.
-std::vector<WeightId> weights_of(const Op& op) {
-  std::vector<WeightId> weights;
-  const auto add = [&](WeightId id) {
-    if (id != kNoId) weights.push_back(id);
-  };
-  if (const auto* kind = std::get_if<EmbeddingOp>(&op.kind)) add(kind->weight);
-  if (const auto* kind = std::get_if<PositionEmbeddingOp>(&op.kind)) add(kind->weight);
-  if (const auto* kind = std::get_if<RouteOp>(&op.kind)) add(kind->selection_bias);
-  if (const auto* kind = std::get_if<HeadLinearOp>(&op.kind)) add(kind->weight);
-  if (const auto* kind = std::get_if<LinearOp>(&op.kind)) {
-    add(kind->weight);
-    add(kind->bias);
-  }
-  if (const auto* kind = std::get_if<ExpertLinearOp>(&op.kind)) {
-    add(kind->weight);
-    add(kind->bias);
-  }
-  if (const auto* kind = std::get_if<NormOp>(&op.kind)) {
-    add(kind->weight);
-    add(kind->bias);
-  }
-  return weights;
-}
-
 bool owns_its_weights(const Graph& graph, const Op& op) {
-  const std::vector<WeightId> own = weights_of(op);
+  const std::vector<WeightId> own = op_weights(op);
   std::size_t uses = 0;
   for (const Stage& stage : graph.stages) {
     for (const Op& other : stage.ops) {
-      for (const WeightId id : weights_of(other)) {
+      for (const WeightId id : op_weights(other)) {
         uses += static_cast<std::size_t>(std::count(own.begin(), own.end(), id));
       }
     }
@@ -173,6 +148,18 @@ WeightId linear_weight(const Op& op) {
   if (const auto* kind = std::get_if<HeadLinearOp>(&op.kind)) return kind->weight;
   if (const auto* kind = std::get_if<ExpertLinearOp>(&op.kind)) return kind->weight;
   return kNoId;
+}
+
+std::vector<WeightId> op_weights(const Op& op) {
+  std::vector<WeightId> ids;
+  const auto take = [&](const auto& kind) {
+    if constexpr (requires { kind.weight; }) ids.push_back(kind.weight);
+    if constexpr (requires { kind.bias; }) ids.push_back(kind.bias);
+    if constexpr (requires { kind.selection_bias; }) ids.push_back(kind.selection_bias);
+  };
+  std::visit(take, op.kind);
+  std::erase(ids, kNoId);
+  return ids;
 }
 
 std::vector<LinearGroup> linear_groups(const Graph& graph) {

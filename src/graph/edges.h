@@ -22,6 +22,9 @@ inline constexpr std::size_t kNoOp = std::numeric_limits<std::size_t>::max();
 // The weight of a LinearOp, HeadLinearOp or ExpertLinearOp; kNoId for any other operation.
 WeightId linear_weight(const Op& op);
 
+// All weights that an operation computes with.
+std::vector<WeightId> op_weights(const Op& op);
+
 // A value that at least one linear reads.
 struct LinearGroup {
   std::size_t stage = 0;

@@ -6,35 +6,16 @@
 #include <atomic>
 #include <chrono>
 
-#include "graph/head.h"
+#include "graph/edges.h"
+#include "graph/executor_state.h"
 #include "graph/hidden_store.h"
 #include "graph/kv_cache.h"
-#include "graph/matmul.h"
 #include "graph/stage_progress.h"
-#include "graph/stage_runner.h"
 #include "kernels/convert.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
 namespace {
-
-// Cuts sequences into batches of whole sequences.
-std::vector<Batch> make_batches(const TokenSequences& sequences, std::uint64_t batch_tokens) {
-  std::vector<Batch> batches;
-  const std::span<const std::uint32_t> tokens(sequences.tokens);
-  std::size_t begin = 0;
-  for (const std::uint64_t end_of_sequence : sequences.ends) {
-    const auto end = static_cast<std::size_t>(end_of_sequence);
-    if (batches.empty() || batches.back().rows() + (end - begin) > batch_tokens) {
-      batches.push_back({.tokens = tokens.subspan(begin, 0), .sequences = {}});
-    }
-    Batch& batch = batches.back();
-    batch.sequences.push_back({.first = batch.rows(), .count = end - begin});
-    batch.tokens = {batch.tokens.data(), batch.rows() + (end - begin)};
-    begin = end;
-  }
-  return batches;
-}
 
 void check_tokens(std::span<const std::uint32_t> tokens, std::uint64_t vocab_size) {
   const auto bad = std::ranges::find_if(tokens, [&](std::uint32_t id) { return id >= vocab_size; });
@@ -64,27 +45,6 @@ void check_sequences(const TokenSequences& sequences) {
   }
 }
 
-std::vector<WeightId> weights_of(const Op& op) {
-  std::vector<WeightId> ids;
-  const auto take = [&](const auto& kind) {
-    if constexpr (requires { kind.weight; }) ids.push_back(kind.weight);
-    if constexpr (requires { kind.bias; }) ids.push_back(kind.bias);
-    if constexpr (requires { kind.selection_bias; }) ids.push_back(kind.selection_bias);
-  };
-  std::visit(take, op.kind);
-  std::erase(ids, kNoId);
-  return ids;
-}
-
-std::vector<WeightId> weights_of(const Stage& stage) {
-  std::vector<WeightId> ids;
-  for (const Op& op : stage.ops) {
-    const auto own = weights_of(op);
-    ids.insert(ids.end(), own.begin(), own.end());
-  }
-  return ids;
-}
-
 }  // namespace
 
 void TokenSequences::append(std::span<const std::uint32_t> sequence) {
@@ -99,46 +59,37 @@ void HeadInput::read(std::uint64_t first_token, MatrixView out) const {
   store_->read(first_token, out);
 }
 
-struct Executor::State {
-  State(const Graph& model, const GraphWeights& source, ExecutorOptions given)
-      : graph(model),
-        weights(source),
-        options(std::move(given)),
-        compute(options.compute != ComputeType::automatic ? options.compute
-                : has_fast_bf16()                         ? ComputeType::bf16
-                                                          : ComputeType::f32),
-        threads(options.threads),
-        cache(graph, weights, compute, threads, options.weight_memory),
-        head(find_head(graph)),
-        machine{.graph = &graph,
-                .compute = compute,
-                .threads = &threads,
-                .weights = &cache,
-                .buffers = &buffers,
-                .ropes = &ropes,
-                .cancel = options.cancel} {}
+std::vector<WeightId> Executor::State::stage_weights(std::size_t stage) const {
+  std::vector<WeightId> ids;
+  for (const Op& op : graph.stages[stage].ops) {
+    const auto own = op_weights(op);
+    ids.insert(ids.end(), own.begin(), own.end());
+  }
+  return ids;
+}
 
-  const Graph& graph;
-  const GraphWeights& weights;
-  ExecutorOptions options;
-  ComputeType compute;
-  TaskThreads threads;
-  WeightCache cache;
-  BufferPool buffers;
-  RopeTables ropes;
-  Head head;
-  Machine machine;
-
-  std::uint64_t stage_bytes(std::size_t stage) const;
-  void check_finite(const Stage& stage, const AlignedBuffer<float>& values,
-                    std::size_t width) const;
-  StageRunner runner(std::size_t stage, ActivationObserver* observer) const;
-  void finish_stage(std::size_t stage);
-};
+std::vector<Batch> Executor::State::make_batches(const TokenSequences& sequences) const {
+  check_sequences(sequences);
+  check_tokens(sequences.tokens, graph.vocab_size);
+  std::vector<Batch> batches;
+  const std::span<const std::uint32_t> tokens(sequences.tokens);
+  std::size_t begin = 0;
+  for (const std::uint64_t end_of_sequence : sequences.ends) {
+    const auto end = static_cast<std::size_t>(end_of_sequence);
+    if (batches.empty() || batches.back().rows() + (end - begin) > options.batch_tokens) {
+      batches.push_back({.tokens = tokens.subspan(begin, 0), .sequences = {}});
+    }
+    Batch& batch = batches.back();
+    batch.sequences.push_back({.first = batch.rows(), .count = end - begin});
+    batch.tokens = {batch.tokens.data(), batch.rows() + (end - begin)};
+    begin = end;
+  }
+  return batches;
+}
 
 std::uint64_t Executor::State::stage_bytes(std::size_t stage) const {
   std::uint64_t bytes = 0;
-  for (const WeightId weight : weights_of(graph.stages[stage])) {
+  for (const WeightId weight : stage_weights(stage)) {
     bytes += cache.decoded_bytes(cache.whole(weight));
   }
   return bytes;
@@ -166,15 +117,20 @@ void Executor::State::check_finite(const Stage& stage, const AlignedBuffer<float
        .remedy = "check the weights of this layer, or use --compute f32"});
 }
 
-StageRunner Executor::State::runner(std::size_t stage, ActivationObserver* observer) const {
+StageRunner Executor::State::runner(std::size_t stage, ActivationObserver* observer,
+                                    std::span<const std::size_t> cuts) const {
   const Stage& which = graph.stages[stage];
   const bool is_head = stage + 1 == graph.stages.size();
   return StageRunner(machine, stage, is_head ? head.linear : which.ops.size(),
-                     is_head ? which.ops[head.linear].inputs[0] : which.output, observer);
+                     is_head ? which.ops[head.linear].inputs[0] : which.output, observer, cuts);
+}
+
+void Executor::State::begin_stage(std::size_t stage) const {
+  for (const WeightId weight : stage_weights(stage)) weights.will_need(weight);
 }
 
 void Executor::State::finish_stage(std::size_t stage) {
-  for (const WeightId weight : weights_of(graph.stages[stage])) {
+  for (const WeightId weight : stage_weights(stage)) {
     cache.drop(weight);
     weights.done_with(weight);
   }
@@ -193,9 +149,7 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
                                              ActivationObserver* observer,
                                              StageKeeper* keeper) const {
   State& state = *state_;
-  check_sequences(sequences);
-  check_tokens(sequences.tokens, state.graph.vocab_size);
-  const std::vector<Batch> batches = make_batches(sequences, state.options.batch_tokens);
+  const std::vector<Batch> batches = state.make_batches(sequences);
   std::vector<std::size_t> rows;
   for (const Batch& batch : batches) rows.push_back(batch.rows());
   const auto width = static_cast<std::size_t>(state.graph.hidden_size);
@@ -209,9 +163,7 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
   for (std::size_t s = first_stage; s < state.graph.stages.size(); ++s) {
     const Stage& stage = state.graph.stages[s];
     const bool is_head = s + 1 == state.graph.stages.size();
-    if (!is_head) {
-      for (const WeightId w : weights_of(state.graph.stages[s + 1])) state.weights.will_need(w);
-    }
+    if (!is_head) state.begin_stage(s + 1);
     StageRunner runner = state.runner(s, observer);
     for (std::size_t b = 0; b < batches.size(); ++b) {
       AlignedBuffer<float> input;

@@ -82,6 +82,7 @@ class StageKeeper {
 
 class HiddenStore;
 class KvCache;
+class SegmentedPass;
 
 // The last hidden states of a forward pass: rows that the head's linear reads, [tokens,
 // hidden_size], in memory or in a file.
@@ -130,6 +131,7 @@ class Executor {
   std::vector<float> extend(KvCache& cache, std::span<const std::uint32_t> tokens) const;
 
  private:
+  friend class SegmentedPass;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -196,6 +196,20 @@ void visit_expert_rows(const Routing& routing, ConstMatrixView in,
   }
 }
 
+void visit_linear_rows(const Graph& graph, const Op& op, ConstMatrixView rows,
+                       const std::map<ValueId, Routing>& routings,
+                       const std::function<void(std::size_t, ConstMatrixView)>& visit) {
+  if (std::holds_alternative<ExpertLinearOp>(op.kind)) {
+    visit_expert_rows(routings.at(op.inputs[1]), rows, visit);
+  } else if (const auto* heads = std::get_if<HeadLinearOp>(&op.kind)) {
+    const auto& shape = graph.weights[heads->weight].shape;
+    const auto width = static_cast<std::size_t>(shape[2]);
+    for (std::size_t h = 0; h < shape[0]; ++h) visit(h, rows.col_range(h * width, width));
+  } else {
+    visit(0, rows);
+  }
+}
+
 void combine(const Routing& routing, ConstMatrixView in, MatrixView out,
              const TaskThreads& threads) {
   threads.run((out.rows + kTileRows - 1) / kTileRows, [&](std::size_t tile) {

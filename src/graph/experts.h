@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -39,6 +40,12 @@ void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrix
 
 // Calls visit(expert, rows) for every expert that has rows, with copies of its input's rows.
 void visit_expert_rows(const Routing& routing, ConstMatrixView in,
+                       const std::function<void(std::size_t, ConstMatrixView)>& visit);
+
+// Calls visit(part, rows) with what a linear reads of its input's rows: all of them, those of each
+// expert that has some (its routing is one of `routings`), or the columns of each head.
+void visit_linear_rows(const Graph& graph, const Op& op, ConstMatrixView rows,
+                       const std::map<ValueId, Routing>& routings,
                        const std::function<void(std::size_t, ConstMatrixView)>& visit);
 
 // Per token the weighted sum of its routed rows.

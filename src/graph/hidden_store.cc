@@ -80,6 +80,13 @@ AlignedBuffer<float> HiddenStore::take(std::size_t batch, AlignedBuffer<float> s
   return spare;
 }
 
+ConstMatrixView HiddenStore::view(std::size_t batch, AlignedBuffer<float>& spare) const {
+  if (!is_in_file(batch)) return {buffers_[batch].data(), rows_[batch], width_};
+  spare.reserve(rows_[batch] * width_);
+  transfer(begins_[batch], spare.data(), nullptr, rows_[batch] * width_);
+  return {spare.data(), rows_[batch], width_};
+}
+
 AlignedBuffer<float> HiddenStore::put(std::size_t batch, AlignedBuffer<float> values) {
   if (!is_in_file(batch)) {
     buffers_[batch] = std::move(values);

@@ -24,6 +24,7 @@ class HiddenStore {
 
   std::size_t width() const { return width_; }
   std::size_t batches() const { return rows_.size(); }
+  std::size_t rows(std::size_t batch) const { return rows_[batch]; }
 
   // Takes the rows of a batch out, from memory or into `spare`. Throws DependencyError when the
   // file cannot be read.
@@ -32,6 +33,9 @@ class HiddenStore {
   // Puts rows in place of those taken. Returns the buffer when its content went to the file, else
   // an empty one. Throws DependencyError (not_enough_space when the disk is full).
   AlignedBuffer<float> put(std::size_t batch, AlignedBuffer<float> values);
+
+  // The rows of a batch where they lie, or read from the file into `spare`.
+  ConstMatrixView view(std::size_t batch, AlignedBuffer<float>& spare) const;
 
   // True when take() would read the file.
   bool is_in_file(std::size_t batch) const { return batch >= in_memory_; }

@@ -37,7 +37,8 @@ std::vector<std::uint64_t> rows_per_token(const Stage& stage) {
   return rows;
 }
 
-std::vector<Step> cut_into_steps(const Stage& stage, std::size_t ops, const WeightCache& weights) {
+std::vector<Step> cut_into_steps(const Stage& stage, std::size_t ops,
+                                 std::span<const std::size_t> cuts, const WeightCache& weights) {
   std::vector<Step> steps;
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < ops; ++i) {
@@ -46,7 +47,8 @@ std::vector<Step> cut_into_steps(const Stage& stage, std::size_t ops, const Weig
     const WeightId matrix = matrix_of(op);
     const std::uint64_t own = matrix == kNoId ? 0 : weights.decoded_bytes(weights.whole(matrix));
     const bool joins = !steps.empty() && runs_by_rows(op) && steps.back().by_rows &&
-                       steps.back().rows == rows && (own == 0 || bytes + own <= kStepWeightBytes);
+                       steps.back().rows == rows && (own == 0 || bytes + own <= kStepWeightBytes) &&
+                       std::ranges::find(cuts, i) == cuts.end();
     if (!joins) {
       steps.push_back(
           {.first = i, .last = i, .by_rows = runs_by_rows(op), .rows = rows, .slot_widths = {}});
@@ -119,9 +121,9 @@ WeightId matrix_of(const Op& op) {
 bool is_linear(const Op& op) { return is_one_of<LinearOp, HeadLinearOp, ExpertLinearOp>(op.kind); }
 
 Schedule make_schedule(const Stage& stage, std::size_t ops, ValueId output, bool observed,
-                       const WeightCache& weights) {
+                       std::span<const std::size_t> cuts, const WeightCache& weights) {
   Schedule schedule;
-  schedule.steps = cut_into_steps(stage, ops, weights);
+  schedule.steps = cut_into_steps(stage, ops, cuts, weights);
   schedule.slots.assign(stage.values.size(), kNoId);
   schedule.last_use.assign(stage.values.size(), 0);
   schedule.rows_per_token = rows_per_token(stage);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "graph/graph.h"
@@ -32,9 +33,10 @@ struct Schedule {
 };
 
 // `ops` says how many operations of the stage run (the head's linear and what follows are left to
-// Executor::logits). When `observed`, values that linears read exist for the whole batch.
+// Executor::logits). When `observed`, values that linears read exist for the whole batch. A step
+// begins at each of the operations `cuts`.
 Schedule make_schedule(const Stage& stage, std::size_t ops, ValueId output, bool observed,
-                       const WeightCache& weights);
+                       std::span<const std::size_t> cuts, const WeightCache& weights);
 
 // The matrices that an operation multiplies with; none for an ExpertLinearOp, which loads its own.
 WeightId matrix_of(const Op& op);

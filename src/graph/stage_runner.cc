@@ -29,35 +29,68 @@ void stop_if_cancelled(const CancelToken* cancel) {
 }
 
 StageRunner::StageRunner(const Machine& machine, std::size_t stage, std::size_t ops, ValueId output,
-                         ActivationObserver* observer)
+                         ActivationObserver* observer, std::span<const std::size_t> cuts)
     : machine_(machine),
       stage_index_(stage),
       stage_(&machine.graph->stages[stage]),
       output_(output),
       observer_(observer),
-      schedule_(make_schedule(*stage_, ops, output, observer != nullptr, *machine.weights)),
+      schedule_(make_schedule(*stage_, ops, output, observer != nullptr, cuts, *machine.weights)),
       buffers_(stage_->values.size()),
-      views_(stage_->values.size()) {}
+      views_(stage_->values.size()) {
+  segments_.push_back(0);
+  for (std::size_t step = 1; step < schedule_.steps.size(); ++step) {
+    if (std::ranges::find(cuts, schedule_.steps[step].first) != cuts.end()) {
+      segments_.push_back(step);
+    }
+  }
+  segments_.push_back(schedule_.steps.size());
+}
 
 AlignedBuffer<float> StageRunner::run(const Batch& batch, AlignedBuffer<float> input) {
-  if (stage_->input != kNoId) {
-    const auto width = static_cast<std::size_t>(stage_->values[stage_->input].width);
-    buffers_[stage_->input] = std::move(input);
-    views_[stage_->input] = {buffers_[stage_->input].data(), batch.rows(), width};
-  }
-  for (const Step& step : schedule_.steps) {
+  LiveValues live;
+  if (stage_->input != kNoId) live.rows[stage_->input] = std::move(input);
+  for (std::size_t i = 0; i < segments(); ++i) live = run_segment(i, batch, std::move(live));
+  return std::move(live.rows.at(output_));
+}
+
+LiveValues StageRunner::run_segment(std::size_t segment, const Batch& batch, LiveValues live) {
+  bind(batch, std::move(live));
+  for (std::size_t i = segments_[segment]; i < segments_[segment + 1]; ++i) {
+    const Step& step = schedule_.steps[i];
     stop_if_cancelled(machine_.cancel);
     run_step(step, batch);
     if (observer_ != nullptr) observe(step);
     release(step);
   }
-  routings_.clear();
-  return std::move(buffers_[output_]);
+  return unbind();
 }
 
-void StageRunner::allocate(ValueId value, std::size_t rows) {
+void StageRunner::bind(const Batch& batch, LiveValues live) {
+  for (auto& [value, rows] : live.rows) {
+    buffers_[value] = std::move(rows);
+    views_[value] = {buffers_[value].data(), rows_of(value, batch.rows()),
+                     static_cast<std::size_t>(stage_->values[value].width)};
+  }
+  routings_ = std::move(live.routings);
+}
+
+LiveValues StageRunner::unbind() {
+  LiveValues live;
+  for (ValueId value = 0; value < buffers_.size(); ++value) {
+    if (buffers_[value].capacity() == 0) continue;
+    live.rows[value] = std::move(buffers_[value]);
+    buffers_[value] = {};
+    views_[value] = {};
+  }
+  live.routings = std::move(routings_);
+  routings_.clear();
+  return live;
+}
+
+void StageRunner::allocate(ValueId value, std::size_t tokens) {
   const auto width = static_cast<std::size_t>(stage_->values[value].width);
-  const std::size_t height = rows * static_cast<std::size_t>(schedule_.rows_per_token[value]);
+  const std::size_t height = rows_of(value, tokens);
   buffers_[value] = machine_.buffers->take(height * width);
   views_[value] = {buffers_[value].data(), height, width};
 }
@@ -171,21 +204,10 @@ void StageRunner::observe(const Step& step) {
              other.kind.index() == op.kind.index();
     });
     if (!is_first) continue;
-    const ConstMatrixView rows = view(op.inputs[0]);
-    if (std::holds_alternative<ExpertLinearOp>(op.kind)) {
-      visit_expert_rows(routings_.at(op.inputs[1]), rows,
-                        [&](std::size_t expert, ConstMatrixView of_expert) {
-                          observer_->on_input(stage_index_, i, expert, of_expert);
-                        });
-    } else if (const auto* heads = std::get_if<HeadLinearOp>(&op.kind)) {
-      const auto& shape = machine_.graph->weights[heads->weight].shape;
-      const auto width = static_cast<std::size_t>(shape[2]);
-      for (std::size_t h = 0; h < shape[0]; ++h) {
-        observer_->on_input(stage_index_, i, h, rows.col_range(h * width, width));
-      }
-    } else {
-      observer_->on_input(stage_index_, i, 0, rows);
-    }
+    visit_linear_rows(*machine_.graph, op, view(op.inputs[0]), routings_,
+                      [&](std::size_t part, ConstMatrixView rows) {
+                        observer_->on_input(stage_index_, i, part, rows);
+                      });
   }
 }
 

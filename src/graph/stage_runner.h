@@ -32,23 +32,43 @@ struct Machine {
 // Throws Error(interrupted) when the token is set.
 void stop_if_cancelled(const CancelToken* cancel);
 
+// Values of one batch that later operations of the stage read.
+struct LiveValues {
+  std::map<ValueId, AlignedBuffer<float>> rows;
+  std::map<ValueId, Routing> routings;
+};
+
 class StageRunner {
  public:
-  // Operations [0, ops) of a stage; `output` is the value to return. `observer` may be null.
+  // Operations [0, ops) of a stage; `output` is the value to return. `observer` may be null. A
+  // segment ends before each of the operations `cuts` (rising, without 0).
   StageRunner(const Machine& machine, std::size_t stage, std::size_t ops, ValueId output,
-              ActivationObserver* observer);
+              ActivationObserver* observer, std::span<const std::size_t> cuts = {});
 
   // `input` has the rows of the stage's input (nothing for the first stage). Returns those of the
   // output.
   AlignedBuffer<float> run(const Batch& batch, AlignedBuffer<float> input);
 
+  // One segment: takes what is live before it and returns what is after it. The first takes the
+  // stage's input, the last returns its output.
+  LiveValues run_segment(std::size_t segment, const Batch& batch, LiveValues live);
+
+  std::size_t segments() const { return segments_.size() - 1; }
+
+  // Rows that a value has in a batch of so many tokens.
+  std::size_t rows_of(ValueId value, std::size_t tokens) const {
+    return tokens * static_cast<std::size_t>(schedule_.rows_per_token[value]);
+  }
+
  private:
+  void bind(const Batch& batch, LiveValues live);
+  LiveValues unbind();
   void run_step(const Step& step, const Batch& batch);
   void run_tiles(const Step& step, const Batch& batch);
   void run_attention(std::size_t at, const AttentionOp& attention, const Batch& batch);
   void observe(const Step& step);
   void release(const Step& step);
-  void allocate(ValueId value, std::size_t rows);
+  void allocate(ValueId value, std::size_t tokens);
   MatrixView view(ValueId value) const { return views_[value]; }
 
   Machine machine_;
@@ -57,6 +77,7 @@ class StageRunner {
   ValueId output_;
   ActivationObserver* observer_;
   Schedule schedule_;
+  std::vector<std::size_t> segments_;  // first step of each, and the end
 
   // Values of the batch that is running.
   std::vector<AlignedBuffer<float>> buffers_;
