@@ -50,6 +50,10 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--compute", a.options.compute,
                   "products of the calibration run: f32, bf16, auto");
   verb.add_option("--statistics", a.options.statistics, "statistics made by qwodel calibrate");
+  verb.add_option("--for", a.options.runtimes,
+                  "runtimes that must load it: vllm[:tp=N], sglang, lmdeploy, transformers, "
+                  "llama.cpp; exit 3 when one cannot")
+      ->delimiter(',');
   verb.add_option("--tensor-type", a.options.tensor_types, "REGEX=TYPE for matching tensors")
       ->allow_extra_args(false)
       ->take_all();

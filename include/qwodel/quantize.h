@@ -30,6 +30,8 @@ struct QuantizeOptions {
   std::filesystem::path statistics;            // or statistics of calibrate(), of the same model
   CalibrationOptions calibration{.text = {}};  // or run this text first; no text: none
   std::string compute = "auto";                // products of that run: f32, bf16, auto
+  std::vector<std::string> runtimes;           // must load them: "vllm:tp=2", "lmdeploy"; what one
+                                               // of them refuses is an error
   std::string method;                          // rtn, search, awq, gptq; empty: the target's own
 
   std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as

@@ -200,6 +200,21 @@ Forecast CheckpointJob::forecast() const {
               seconds * static_cast<double>(values) / static_cast<double>(size(sample) * threads)};
 }
 
+ArtifactFacts CheckpointJob::facts() const {
+  const Json& config = model_.checkpoint->config();
+  const auto text = [&](const char* key) {
+    const Json* value = find_member(config, key);
+    return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
+  };
+  const std::string dtype = text("dtype");
+  return {.backend = target_.backend,
+          .model_type = text("model_type"),
+          .dtype = dtype.empty() ? text("torch_dtype") : dtype,
+          .act_order = false,
+          .scheme = scheme_,
+          .plan = &plan_};
+}
+
 LinearArtifact CheckpointJob::artifact() const {
   LinearArtifact result{
       .scheme = scheme_, .unquantized = plan_.unquantized, .producer = "qwodel:" QWODEL_VERSION};

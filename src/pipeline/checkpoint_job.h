@@ -11,6 +11,7 @@
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
+#include "plan/target_rules.h"
 #include "targets/checkpoint_layout.h"
 #include "targets/target.h"
 
@@ -22,6 +23,9 @@ class CheckpointJob final : public ArtifactJob {
   // when the model or a linear's shape does not fit the target.
   CheckpointJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
                 std::size_t targets);
+
+  // For the rules of runtimes.
+  ArtifactFacts facts() const;
 
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;

@@ -36,13 +36,42 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 using Jobs = std::vector<std::unique_ptr<ArtifactJob>>;
 
+// Throws FormatNotSupportedError for what a runtime of the options refuses; the rest is warned of.
+void check_runtimes(const QuantizeOptions& options, const ArtifactFacts& facts) {
+  const auto warn = [&](const Finding& finding) {
+    if (options.warning) options.warning(to_text(finding));
+  };
+  std::vector<Finding> refused;
+  for (const std::string& text : options.runtimes) {
+    for (Finding& finding : check_rules(parse_runtime(text), facts)) {
+      if (finding.refused) {
+        refused.push_back(std::move(finding));
+      } else {
+        warn(finding);
+      }
+    }
+  }
+  if (refused.empty()) return;
+  for (std::size_t i = 1; i < refused.size(); ++i) warn(refused[i]);
+  const Finding& first = refused.front();
+  throw FormatNotSupportedError({.where = first.where,
+                                 .found = first.found,
+                                 .expected = first.expected,
+                                 .remedy = fmt::format("{} ({})", first.remedy, first.source)});
+}
+
 // The checkpoint targets, planned; those for GGUF are planned once there is importance.
 Jobs plan_checkpoints(const QuantizeOptions& options, const SourceModel& model,
                       const std::vector<Target>& targets) {
   Jobs jobs(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (!targets[i].linears) continue;
-    jobs[i] = std::make_unique<CheckpointJob>(options, model, targets[i], targets.size());
+    if (!targets[i].linears) {
+      check_runtimes(options, {.backend = targets[i].backend});
+      continue;
+    }
+    auto job = std::make_unique<CheckpointJob>(options, model, targets[i], targets.size());
+    check_runtimes(options, job->facts());
+    jobs[i] = std::move(job);
   }
   return jobs;
 }
