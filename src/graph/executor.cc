@@ -120,7 +120,7 @@ void Executor::State::check_finite(const Stage& stage, const AlignedBuffer<float
 StageRunner Executor::State::runner(std::size_t stage, ActivationObserver* observer,
                                     std::span<const std::size_t> cuts) const {
   const Stage& which = graph.stages[stage];
-  const bool is_head = stage + 1 == graph.stages.size();
+  const bool is_head = stage == head.stage;
   return StageRunner(machine, stage, is_head ? head.linear : which.ops.size(),
                      is_head ? which.ops[head.linear].inputs[0] : which.output, observer, cuts);
 }
@@ -162,8 +162,8 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
   }
   for (std::size_t s = first_stage; s < state.graph.stages.size(); ++s) {
     const Stage& stage = state.graph.stages[s];
-    const bool is_head = s + 1 == state.graph.stages.size();
-    if (!is_head) state.begin_stage(s + 1);
+    const bool is_head = s == state.head.stage;
+    if (s + 1 < state.graph.stages.size()) state.begin_stage(s + 1);
     StageRunner runner = state.runner(s, observer);
     for (std::size_t b = 0; b < batches.size(); ++b) {
       AlignedBuffer<float> input;

@@ -102,31 +102,36 @@ std::size_t input_row(const Routing& routing, ConstMatrixView in, std::size_t ro
   return in.rows == routing.experts.size() ? routed : routed / routing.top_k;
 }
 
-void run_tile(const Routing& routing, const ExpertTile& tile, const DecodedWeight& weight,
-              ConstMatrixView in, std::span<const float> bias, ComputeType compute,
-              MatrixView out) {
+// Rows of a product are filled up to a multiple of this: its code is made per number of rows.
+constexpr std::size_t kRowsMultiple = 32;
+
+void run_tile(const Routing& routing, const ExpertTile& tile, const PackedMatrix& weight,
+              ConstMatrixView in, std::span<const float> bias, MatrixView out) {
   thread_local AlignedBuffer<float> rows;
   thread_local AlignedBuffer<std::uint16_t> converted;
   thread_local AlignedBuffer<float> products;
   const auto routed = routing.rows_of(tile.expert).subspan(tile.first, tile.count);
-  products.reserve(tile.count * out.cols);
-  const MatrixView product(products.data(), tile.count, out.cols);
-  if (compute == ComputeType::bf16) {
-    converted.reserve(tile.count * in.cols);
+  const std::size_t height = (tile.count + kRowsMultiple - 1) / kRowsMultiple * kRowsMultiple;
+  products.reserve(height * out.cols);
+  const MatrixView product(products.data(), height, out.cols);
+  const auto gather = [&](auto* to, const auto& copy) {
     for (std::size_t i = 0; i < tile.count; ++i) {
-      float_to_bfloat16(in.row(input_row(routing, in, routed[i])).data(), in.cols,
-                        converted.data() + i * in.cols);
+      copy(in.row(input_row(routing, in, routed[i])).data(), to + i * in.cols);
     }
-    multiply_transposed(Matrix<const std::uint16_t>(converted.data(), tile.count, in.cols),
-                        weight.as_bf16(), product);
-  } else {
-    rows.reserve(tile.count * in.cols);
-    for (std::size_t i = 0; i < tile.count; ++i) {
-      std::memcpy(rows.data() + i * in.cols, in.row(input_row(routing, in, routed[i])).data(),
-                  in.cols * sizeof(float));
-    }
-    multiply_transposed(Matrix<const float>(rows.data(), tile.count, in.cols), weight.as_f32(),
+    std::fill(to + tile.count * in.cols, to + height * in.cols,
+              std::remove_cvref_t<decltype(*to)>{});
+  };
+  if (weight.is_bf16()) {
+    converted.reserve(height * in.cols);
+    gather(converted.data(),
+           [&](const float* from, std::uint16_t* to) { float_to_bfloat16(from, in.cols, to); });
+    multiply_transposed(Matrix<const std::uint16_t>(converted.data(), height, in.cols), weight, 0,
                         product);
+  } else {
+    rows.reserve(height * in.cols);
+    gather(rows.data(),
+           [&](const float* from, float* to) { std::memcpy(to, from, in.cols * sizeof(float)); });
+    multiply_transposed(Matrix<const float>(rows.data(), height, in.cols), weight, 0, product);
   }
   for (std::size_t i = 0; i < tile.count; ++i) {
     float* to = out.row(routed[i]).data();
@@ -156,7 +161,7 @@ Routing route(const RouteOp& op, ConstMatrixView logits, std::span<const float> 
 }
 
 void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrixView in,
-                   MatrixView out, ComputeType compute, WeightCache& weights, const Graph& graph,
+                   MatrixView out, WeightCache& weights, const Graph& graph,
                    const TaskThreads& threads) {
   const std::uint64_t height = graph.weights[op.weight].shape[1];
   const std::size_t experts = routing.begins.size() - 1;
@@ -176,7 +181,7 @@ void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrix
     }
     const auto handles = weights.load(parts);
     threads.run(tiles.size(), [&](std::size_t i) {
-      run_tile(routing, tiles[i], *handles[tiles[i].handle], in, bias, compute, out);
+      run_tile(routing, tiles[i], handles[tiles[i].handle]->matrices.front(), in, bias, out);
     });
   }
 }

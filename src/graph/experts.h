@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "core/matrix.h"
-#include "graph/executor.h"
 #include "graph/graph.h"
 #include "graph/task_threads.h"
 #include "graph/weight_cache.h"
@@ -35,7 +34,7 @@ Routing route(const RouteOp& op, ConstMatrixView logits, std::span<const float> 
 
 // `in` has a row per token or per routed row, `out` per routed row.
 void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrixView in,
-                   MatrixView out, ComputeType compute, WeightCache& weights, const Graph& graph,
+                   MatrixView out, WeightCache& weights, const Graph& graph,
                    const TaskThreads& threads);
 
 // Calls visit(expert, rows) for every expert that has rows, with copies of its input's rows.

@@ -42,7 +42,7 @@ class StageChecker {
     routing_.assign(stage.values.size(), nullptr);
   }
 
-  void run(bool first, bool last) {
+  void run(bool first, bool is_head) {
     for (const Value& value : stage_.values) {
       require(value.width >= 1 && value.width <= kMaxWidth, "widths of 1 to 2^31 - 1");
     }
@@ -56,9 +56,9 @@ class StageChecker {
     for (place_.op = 0; place_.op < stage_.ops.size(); ++place_.op) check_op();
     require(stage_.output < stage_.values.size() && known_[stage_.output] &&
                 is_tokens(stage_.output) &&
-                width(stage_.output) == (last ? graph_.vocab_size : graph_.hidden_size),
-            last ? "logits as the output" : "a hidden state as the output");
-    if (last) check_head();
+                width(stage_.output) == (is_head ? graph_.vocab_size : graph_.hidden_size),
+            is_head ? "logits as the output" : "a hidden state as the output");
+    if (is_head) check_head();
   }
 
  private:
@@ -136,6 +136,13 @@ class StageChecker {
                 op.offset < shape(op.weight)[0],
             "a table of positions as wide as the input");
     require(is_tokens(in(0)), "a row per token");
+    require_like_input(in_width());
+  }
+
+  void check(const SegmentEmbeddingOp& op) {
+    require_inputs(1);
+    require(shape(op.weight).size() == 2 && shape(op.weight)[1] == in_width(),
+            "a table of segments as wide as the input");
     require_like_input(in_width());
   }
 
@@ -319,14 +326,14 @@ void validate_graph(const Graph& graph, const std::string& model) {
     throw ValidationError(
         {.where = model, .found = std::move(found), .expected = std::move(expected), .remedy = {}});
   };
-  if (graph.stages.size() < 2) fail_whole("too few stages", "an embedding and a head");
+  if (graph.stages.size() < 2) fail_whole("too few stages", "an embedding and a head or a layer");
   for (const GraphWeight& weight : graph.weights) {
     const auto count = checked_product(weight.shape);
     if (!count || *count == 0) fail_whole("an empty weight " + weight.name, "values");
   }
   for (const Stage& stage : graph.stages) {
     StageChecker(graph, stage, model)
-        .run(&stage == &graph.stages.front(), &stage == &graph.stages.back());
+        .run(&stage == &graph.stages.front(), &stage == &graph.stages.back() && !graph.is_encoder);
   }
 }
 

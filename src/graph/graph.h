@@ -38,6 +38,11 @@ struct PositionEmbeddingOp {
   std::uint64_t offset = 0;
 };
 
+// input + row 0 of the table by segment: every token is of the first segment.
+struct SegmentEmbeddingOp {
+  WeightId weight;  // [segments, hidden_size]
+};
+
 // x W^T + b.
 struct LinearOp {
   WeightId weight;        // [out_features, in_features]
@@ -161,9 +166,10 @@ struct ExpertLinearOp {
 // Inputs: routed rows and the routing. Output: per token the weighted sum of its experts' rows.
 struct CombineOp {};
 
-using OpKind = std::variant<EmbeddingOp, PositionEmbeddingOp, LinearOp, HeadLinearOp, NormOp,
-                            RopeOp, AttentionOp, ActivationOp, AddOp, MulOp, ScaleOp, SoftcapOp,
-                            ClampOp, SliceOp, ConcatOp, RouteOp, ExpertLinearOp, CombineOp>;
+using OpKind =
+    std::variant<EmbeddingOp, PositionEmbeddingOp, SegmentEmbeddingOp, LinearOp, HeadLinearOp,
+                 NormOp, RopeOp, AttentionOp, ActivationOp, AddOp, MulOp, ScaleOp, SoftcapOp,
+                 ClampOp, SliceOp, ConcatOp, RouteOp, ExpertLinearOp, CombineOp>;
 
 struct Op {
   OpKind kind;
@@ -191,11 +197,13 @@ struct Stage {
 };
 
 // The first stage embeds, the last gives logits [tokens, vocab_size]: in it, one LinearOp makes the
-// vocabulary's columns, and only elementwise operations follow.
+// vocabulary's columns, and only elementwise operations follow. The last stage of an encoder is a
+// layer like the others, and its output what the encoder is for.
 struct Graph {
   std::uint64_t hidden_size = 0;
   std::uint64_t vocab_size = 0;
   std::uint64_t context_length = 0;  // positions the model was made for; 0: unknown
+  bool is_encoder = false;           // no logits
   std::vector<GraphWeight> weights;
   std::vector<Stage> stages;
 };

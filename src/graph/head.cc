@@ -1,6 +1,7 @@
 #include "graph/head.h"
 
 #include <algorithm>
+#include <string>
 
 #include "graph/matmul.h"
 #include "graph/row_tile.h"
@@ -23,7 +24,8 @@ void finish_tile(const Machine& machine, const Head& head, MatrixView tile) {
                             .weights = machine.weights,
                             .ropes = machine.ropes,
                             .compute = machine.compute,
-                            .matrices = {}};
+                            .matrices = {},
+                            .idle_threads = nullptr};
   std::vector<MatrixView> values(stage.values.size(), tile);
   RowTile rows{.first = 0, .count = tile.rows, .values = values};
   for (std::size_t i = head.linear + 1; i < stage.ops.size(); ++i) run_on_tile(context, i, rows);
@@ -32,6 +34,7 @@ void finish_tile(const Machine& machine, const Head& head, MatrixView tile) {
 }  // namespace
 
 Head find_head(const Graph& graph) {
+  if (graph.is_encoder) return {graph.stages.size(), 0};
   if (!graph.stages.empty()) {
     const Stage& stage = graph.stages.back();
     for (std::size_t i = stage.ops.size(); i-- > 0;) {
@@ -46,8 +49,17 @@ Head find_head(const Graph& graph) {
                          .remedy = ""});
 }
 
+void require_logits(const Graph& graph, std::string_view where) {
+  if (!graph.is_encoder) return;
+  throw FormatNotSupportedError({.where = std::string(where),
+                                 .found = "an encoder, which predicts no tokens",
+                                 .expected = "a model with logits",
+                                 .remedy = ""});
+}
+
 void compute_logits(const Machine& machine, const Head& head, ConstMatrixView hidden,
                     std::uint64_t first_column, MatrixView out) {
+  require_logits(*machine.graph, "logits");
   const Op& op = machine.graph->stages[head.stage].ops[head.linear];
   const auto& linear = std::get<LinearOp>(op.kind);
   const auto bias = machine.weights->vector(linear.bias);
@@ -67,12 +79,13 @@ void compute_logits(const Machine& machine, const Head& head, ConstMatrixView hi
     const std::size_t part = i / row_tiles;
     const std::size_t row = i % row_tiles * kRows;
     const std::size_t rows = std::min(kRows, out.rows - row);
-    const std::size_t cols = handles[part]->rows;
+    const PackedMatrix& matrix = handles[part]->matrices.front();
+    const std::size_t cols = matrix.rows();
     const MatrixView tile = out.row_range(row, rows).col_range(part * kColumns, cols);
     if (machine.compute == ComputeType::bf16) {
-      multiply_transposed(bf16.row_range(row, rows), handles[part]->as_bf16(), tile);
+      multiply_transposed(bf16.row_range(row, rows), matrix, 0, tile);
     } else {
-      multiply_transposed(hidden.row_range(row, rows), handles[part]->as_f32(), tile);
+      multiply_transposed(hidden.row_range(row, rows), matrix, 0, tile);
     }
     for (std::size_t r = 0; !bias.empty() && r < rows; ++r) {
       float* values = tile.row(r).data();

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "core/matrix.h"
 #include "graph/stage_runner.h"
@@ -15,11 +16,14 @@ struct Head {
   std::size_t linear = 0;  // index of the LinearOp
 };
 
-// Throws ValidationError when there is none.
+// A stage after the last for an encoder. Throws ValidationError when another graph has none.
 Head find_head(const Graph& graph);
 
+// Throws FormatNotSupportedError, naming `where`, for an encoder.
+void require_logits(const Graph& graph, std::string_view where);
+
 // Logits of rows that the head's linear reads, for vocabulary columns [first_column, first_column +
-// out.cols).
+// out.cols). Throws FormatNotSupportedError for an encoder.
 void compute_logits(const Machine& machine, const Head& head, ConstMatrixView hidden,
                     std::uint64_t first_column, MatrixView out);
 

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <shared_mutex>
-
-#include "graph/aligned_buffer.h"
 
 namespace qwodel {
 namespace {
@@ -19,8 +18,46 @@ const dnnl::engine& cpu() {
   return engine;
 }
 
-// m, n, k, strides of the rows of a, b and out, is bf16, b is transposed.
-using Shape = std::array<std::int64_t, 8>;
+std::int64_t signed_size(std::size_t value) { return static_cast<std::int64_t>(value); }
+
+memory::data_type type_of(bool bf16) {
+  return bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+// What was made once per shape; made anew when there have been many others since.
+template <class Key, class Value>
+class ShapeCache {
+ public:
+  template <class Make>
+  std::shared_ptr<const Value> find(const Key& key, const Make& make) {
+    {
+      const std::shared_lock lock(mutex_);
+      const auto found = values_.find(key);
+      if (found != values_.end()) return found->second;
+    }
+    auto value = std::make_shared<const Value>(make());
+    const std::scoped_lock lock(mutex_);
+    if (values_.size() >= kMost) values_.clear();
+    return values_.emplace(key, std::move(value)).first->second;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 512;
+  std::shared_mutex mutex_;
+  std::map<Key, std::shared_ptr<const Value>> values_;
+};
+
+enum class Right : std::uint8_t { plain, transposed, packed };
+
+// `right_stride` is the distance of the right factor's rows; of a packed one, how many it has.
+struct Shape {
+  std::int64_t m, n, k;
+  std::int64_t left_stride, right_stride, out_stride;
+  bool bf16;
+  Right right;
+
+  auto operator<=>(const Shape&) const = default;
+};
 
 struct Product {
   memory::desc a;
@@ -30,14 +67,49 @@ struct Product {
   dnnl::matmul primitive;
 };
 
-Product make_product(const Shape& shape) {
-  const auto& [m, n, k, a_stride, b_stride, out_stride, is_bf16, transposed] = shape;
-  const auto type = is_bf16 != 0 ? memory::data_type::bf16 : memory::data_type::f32;
+// Where rows of a packed matrix are.
+struct Part {
+  memory::desc layout;
+  std::size_t offset = 0;  // bytes
+};
+
+memory::desc packed_layout(std::size_t rows, std::size_t cols, bool bf16) {
+  struct Layout {
+    memory::desc value;
+  };
+  static ShapeCache<std::array<std::int64_t, 3>, Layout> layouts;
+  const std::int64_t n = signed_size(rows);
+  const std::int64_t k = signed_size(cols);
+  return layouts
+      .find({n, k, bf16},
+            [&] {
+              constexpr std::int64_t kTypicalRows = 256;  // of the left factor
+              const auto type = type_of(bf16);
+              const dnnl::matmul::desc product(
+                  memory::desc({kTypicalRows, k}, type, memory::format_tag::ab),
+                  memory::desc({k, n}, type, memory::format_tag::any),
+                  memory::desc({kTypicalRows, n}, memory::data_type::f32, memory::format_tag::ab));
+              return Layout{dnnl::matmul::primitive_desc(product, cpu()).weights_desc()};
+            })
+      ->value;
+}
+
+Part part_of(const memory::desc& layout, std::size_t first, std::size_t count, bool bf16) {
+  const std::int64_t k = layout.dims().front();
+  Part part{layout.submemory_desc({k, signed_size(count)}, {0, signed_size(first)}), 0};
+  // In the address and not in the layout, so that all parts of a size share one primitive.
+  part.offset = static_cast<std::size_t>(part.layout.data.offset0) * (bf16 ? 2 : 4);
+  part.layout.data.offset0 = 0;
+  return part;
+}
+
+Product make_product(const Shape& shape, const memory::desc& right) {
+  const auto type = type_of(shape.bf16);
   Product product;
-  product.a = memory::desc({m, k}, type, memory::dims{a_stride, 1});
-  product.b = memory::desc({k, n}, type,
-                           transposed != 0 ? memory::dims{1, b_stride} : memory::dims{b_stride, 1});
-  product.out = memory::desc({m, n}, memory::data_type::f32, memory::dims{out_stride, 1});
+  product.a = memory::desc({shape.m, shape.k}, type, memory::dims{shape.left_stride, 1});
+  product.b = right;
+  product.out =
+      memory::desc({shape.m, shape.n}, memory::data_type::f32, memory::dims{shape.out_stride, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const dnnl::matmul::primitive_desc description(
@@ -47,42 +119,86 @@ Product make_product(const Shape& shape) {
   return product;
 }
 
-// Code is generated per shape, once per process.
-const Product& find_product(const Shape& shape) {
-  static std::shared_mutex mutex;
-  static std::map<Shape, Product> products;
-  {
-    const std::shared_lock lock(mutex);
-    const auto found = products.find(shape);
-    if (found != products.end()) return found->second;
-  }
-  Product product = make_product(shape);
-  const std::scoped_lock lock(mutex);
-  return products.emplace(shape, std::move(product)).first->second;
+dnnl::stream& stream() {
+  thread_local dnnl::stream own(cpu());
+  return own;
+}
+
+memory wrap(const memory::desc& description, const void* data) {
+  return memory(description, cpu(), const_cast<void*>(data));
+}
+
+void execute(const Shape& shape, const memory::desc& right, const void* a, const void* b,
+             float* out) {
+  static ShapeCache<Shape, Product> products;  // code is generated per shape
+  const auto product = products.find(shape, [&] { return make_product(shape, right); });
+  thread_local AlignedBuffer<std::byte> scratchpad;
+  scratchpad.reserve(product->scratchpad.get_size());
+  product->primitive.execute(stream(),
+                             {{DNNL_ARG_SRC, wrap(product->a, a)},
+                              {DNNL_ARG_WEIGHTS, wrap(product->b, b)},
+                              {DNNL_ARG_DST, wrap(product->out, out)},
+                              {DNNL_ARG_SCRATCHPAD, wrap(product->scratchpad, scratchpad.data())}});
+}
+
+// True when there is nothing to multiply.
+bool is_trivial(std::size_t depth, MatrixView out) {
+  if (out.rows == 0 || out.cols == 0) return true;
+  if (depth != 0) return false;
+  for (std::size_t i = 0; i < out.rows; ++i) std::ranges::fill(out.row(i), 0.0f);
+  return true;
 }
 
 template <class T>
-void run(Matrix<const T> a, Matrix<const T> b, MatrixView out, bool transposed) {
-  if (out.rows == 0 || out.cols == 0) return;
-  if (a.cols == 0) {
-    for (std::size_t i = 0; i < out.rows; ++i) std::ranges::fill(out.row(i), 0.0f);
-    return;
+Shape shape_of(Matrix<const T> a, std::size_t right_stride, MatrixView out, Right right) {
+  return {.m = signed_size(out.rows),
+          .n = signed_size(out.cols),
+          .k = signed_size(a.cols),
+          .left_stride = signed_size(a.stride),
+          .right_stride = signed_size(right_stride),
+          .out_stride = signed_size(out.stride),
+          .bf16 = sizeof(T) == 2,
+          .right = right};
+}
+
+template <class T>
+void run(Matrix<const T> a, Matrix<const T> b, MatrixView out, Right right) {
+  if (is_trivial(a.cols, out)) return;
+  const Shape shape = shape_of(a, b.stride, out, right);
+  const memory::dims strides = right == Right::transposed ? memory::dims{1, shape.right_stride}
+                                                          : memory::dims{shape.right_stride, 1};
+  execute(shape, memory::desc({shape.k, shape.n}, type_of(shape.bf16), strides), a.data, b.data,
+          out.data);
+}
+
+// oneDNN has fast code for packed factors only when the other matrices have no gaps.
+template <class T>
+Matrix<const T> without_gaps(Matrix<const T> a) {
+  if (a.stride == a.cols) return a;
+  thread_local AlignedBuffer<T> buffer;
+  buffer.reserve(a.rows * a.cols);
+  for (std::size_t i = 0; i < a.rows; ++i) {
+    std::ranges::copy(a.row(i), buffer.data() + i * a.cols);
   }
-  const auto size = [](std::size_t value) { return static_cast<std::int64_t>(value); };
-  const Product& product =
-      find_product({size(out.rows), size(out.cols), size(a.cols), size(a.stride), size(b.stride),
-                    size(out.stride), sizeof(T) == 2, transposed});
-  thread_local AlignedBuffer<std::byte> scratchpad;
-  thread_local dnnl::stream stream(cpu());
-  scratchpad.reserve(product.scratchpad.get_size());
-  const auto wrap = [](const memory::desc& description, const void* data) {
-    return memory(description, cpu(), const_cast<void*>(data));
-  };
-  product.primitive.execute(stream,
-                            {{DNNL_ARG_SRC, wrap(product.a, a.data)},
-                             {DNNL_ARG_WEIGHTS, wrap(product.b, b.data)},
-                             {DNNL_ARG_DST, wrap(product.out, out.data)},
-                             {DNNL_ARG_SCRATCHPAD, wrap(product.scratchpad, scratchpad.data())}});
+  return {buffer.data(), a.rows, a.cols};
+}
+
+template <class T>
+void run_packed(Matrix<const T> a, const PackedMatrix& b, std::size_t first, MatrixView out) {
+  if (is_trivial(a.cols, out)) return;
+  thread_local AlignedBuffer<float> buffer;
+  MatrixView dense = out;
+  if (out.stride != out.cols) {
+    buffer.reserve(out.rows * out.cols);
+    dense = {buffer.data(), out.rows, out.cols};
+  }
+  a = without_gaps(a);
+  const auto layout = packed_layout(b.rows(), b.cols(), b.is_bf16());
+  const Part part = part_of(layout, first, out.cols, b.is_bf16());
+  execute(shape_of(a, b.rows(), dense, Right::packed), part.layout, a.data, b.data() + part.offset,
+          dense.data);
+  if (dense.data == out.data) return;
+  for (std::size_t i = 0; i < out.rows; ++i) std::ranges::copy(dense.row(i), out.row(i).data());
 }
 
 }  // namespace
@@ -94,20 +210,46 @@ bool has_fast_bf16() {
 }
 
 void multiply_transposed(Matrix<const float> a, Matrix<const float> b, MatrixView out) {
-  run(a, b, out, true);
+  run(a, b, out, Right::transposed);
 }
 
 void multiply_transposed(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b,
                          MatrixView out) {
-  run(a, b, out, true);
+  run(a, b, out, Right::transposed);
 }
 
 void multiply(Matrix<const float> a, Matrix<const float> b, MatrixView out) {
-  run(a, b, out, false);
+  run(a, b, out, Right::plain);
 }
 
 void multiply(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, MatrixView out) {
-  run(a, b, out, false);
+  run(a, b, out, Right::plain);
+}
+
+PackedMatrix::PackedMatrix(std::size_t rows, std::size_t cols, bool bf16)
+    : rows_(rows), cols_(cols), bf16_(bf16) {
+  if (rows == 0 || cols == 0) return;
+  data_ = AlignedBuffer<std::byte>(packed_layout(rows, cols, bf16).get_size());
+}
+
+void PackedMatrix::pack(std::size_t first, ConstMatrixView from) {
+  if (from.rows == 0 || from.cols == 0) return;
+  const Part part = part_of(packed_layout(rows_, cols_, bf16_), first, from.rows, bf16_);
+  const memory::desc plain({signed_size(cols_), signed_size(from.rows)}, memory::data_type::f32,
+                           memory::dims{1, signed_size(from.stride)});
+  memory source = wrap(plain, from.data);
+  memory target = wrap(part.layout, data_.data() + part.offset);
+  dnnl::reorder(source, target).execute(stream(), source, target);
+}
+
+void multiply_transposed(Matrix<const float> a, const PackedMatrix& b, std::size_t first,
+                         MatrixView out) {
+  run_packed(a, b, first, out);
+}
+
+void multiply_transposed(Matrix<const std::uint16_t> a, const PackedMatrix& b, std::size_t first,
+                         MatrixView out) {
+  run_packed(a, b, first, out);
 }
 
 }  // namespace qwodel

@@ -73,8 +73,19 @@ class TileRunner {
     }
   }
 
+  void operator()(const SegmentEmbeddingOp& table) const {
+    const auto all = context_.weights->vector(table.weight);
+    for (std::size_t i = 0; i < out_.rows; ++i) {
+      add(input(0).row(i).data(), all.data(), out_.cols, out_.row(i).data());
+    }
+  }
+
   void operator()(const LinearOp& linear) {
-    multiply_input(0, matrix_->rows, out_);
+    if (context_.idle_threads == nullptr) {
+      multiply_input(0, out_);
+    } else {
+      multiply_in_parts();
+    }
     add_bias(linear.bias, out_);
   }
 
@@ -232,23 +243,37 @@ class TileRunner {
     return {tile_.converted->data(), in.rows, in.cols};
   }
 
-  void multiply_input(std::size_t first_row, std::size_t rows, MatrixView out) {
+  // Threads without a tile of their own take columns; how many depends on the matrix only.
+  void multiply_in_parts() {
+    constexpr std::size_t kPartValues = std::size_t{1} << 19;
+    constexpr std::size_t kPanel = PackedMatrix::kPanel;
+    const std::size_t depth = std::max<std::size_t>(1, input(0).cols);
+    const std::size_t cols = std::max<std::size_t>(1, kPartValues / (depth * kPanel)) * kPanel;
+    if (context_.compute == ComputeType::bf16) converted_input();  // once, not by each
+    context_.idle_threads->run((out_.cols + cols - 1) / cols, [&](std::size_t i) {
+      multiply_input(i * cols, out_.col_range(i * cols, std::min(cols, out_.cols - i * cols)));
+    });
+  }
+
+  // Columns [first, first + out.cols) of the product with the operation's one matrix.
+  void multiply_input(std::size_t first, MatrixView out) {
+    const PackedMatrix& matrix = matrix_->matrices.front();
     if (context_.compute == ComputeType::bf16) {
-      multiply_transposed(converted_input(), matrix_->as_bf16().row_range(first_row, rows), out);
+      multiply_transposed(converted_input(), matrix, first, out);
     } else {
-      multiply_transposed(input(0), matrix_->as_f32().row_range(first_row, rows), out);
+      multiply_transposed(Matrix<const float>(input(0)), matrix, first, out);
     }
   }
 
   void multiply_head(std::size_t head, std::size_t width) {
-    const std::size_t depth = matrix_->cols;
+    const PackedMatrix& matrix = matrix_->matrices[head];
+    const std::size_t depth = matrix.cols();
     const MatrixView out = out_.col_range(head * width, width);
     if (context_.compute == ComputeType::bf16) {
-      multiply_transposed(converted_input().col_range(head * depth, depth),
-                          matrix_->as_bf16().row_range(head * width, width), out);
+      multiply_transposed(converted_input().col_range(head * depth, depth), matrix, 0, out);
     } else {
-      multiply_transposed(input(0).col_range(head * depth, depth),
-                          matrix_->as_f32().row_range(head * width, width), out);
+      multiply_transposed(Matrix<const float>(input(0).col_range(head * depth, depth)), matrix, 0,
+                          out);
     }
   }
 

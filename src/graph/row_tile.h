@@ -12,6 +12,7 @@
 #include "graph/executor.h"
 #include "graph/graph.h"
 #include "graph/rope_tables.h"
+#include "graph/task_threads.h"
 #include "graph/weight_cache.h"
 
 namespace qwodel {
@@ -24,7 +25,8 @@ struct TileContext {
   WeightCache* weights = nullptr;
   RopeTables* ropes = nullptr;
   ComputeType compute = ComputeType::f32;
-  std::span<const WeightHandle> matrices;  // of each operation of the stage, where it has one
+  std::span<const WeightHandle> matrices;     // of each operation of the stage, where it has one
+  const TaskThreads* idle_threads = nullptr;  // when the step has one tile only
 };
 
 // Rows [first, first + count) of the batch (of its routed rows for values that have these).

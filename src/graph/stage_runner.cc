@@ -114,7 +114,7 @@ void StageRunner::run_step(const Step& step, const Batch& batch) {
               *machine_.threads);
   } else if (const auto* linear = std::get_if<ExpertLinearOp>(&op.kind)) {
     expert_linear(*linear, routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output),
-                  machine_.compute, *machine_.weights, *machine_.graph, *machine_.threads);
+                  *machine_.weights, *machine_.graph, *machine_.threads);
   } else {
     combine(routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output), *machine_.threads);
   }
@@ -132,17 +132,18 @@ void StageRunner::run_tiles(const Step& step, const Batch& batch) {
   const auto handles = machine_.weights->load(parts);
   std::vector<WeightHandle> matrices(stage_->ops.size());
   for (std::size_t i = 0; i < handles.size(); ++i) matrices[part_of[i]] = handles[i];
+  const ValueId any = stage_->ops[step.first].output;
+  const std::size_t rows = batch.rows() * static_cast<std::size_t>(schedule_.rows_per_token[any]);
   const TileContext context{.graph = machine_.graph,
                             .stage = stage_,
                             .batch = &batch,
                             .weights = machine_.weights,
                             .ropes = machine_.ropes,
                             .compute = machine_.compute,
-                            .matrices = matrices};
+                            .matrices = matrices,
+                            .idle_threads = rows <= kTileRows ? machine_.threads : nullptr};
   std::size_t slot_columns = 0;
   for (const std::uint64_t width : step.slot_widths) slot_columns += width;
-  const ValueId any = stage_->ops[step.first].output;
-  const std::size_t rows = batch.rows() * static_cast<std::size_t>(schedule_.rows_per_token[any]);
   machine_.threads->run((rows + kTileRows - 1) / kTileRows, [&](std::size_t i) {
     thread_local TileScratch scratch;
     RowTile tile;

@@ -3,19 +3,25 @@
 #include <algorithm>
 
 #include "core/checked.h"
-#include "kernels/convert.h"
+#include "graph/aligned_buffer.h"
 
 namespace qwodel {
 namespace {
 
-// Values decoded by one task; whole rows.
-constexpr std::uint64_t kTaskValues = std::uint64_t{1} << 18;
+// Values decoded by one task, about; whole panels.
+constexpr std::size_t kTaskValues = std::size_t{1} << 18;
 
 struct Chunk {
   std::size_t part;
-  std::uint64_t first;
-  std::uint64_t count;
+  std::size_t matrix;
+  std::size_t first;
+  std::size_t count;
 };
+
+std::size_t rows_per_task(std::size_t cols) {
+  constexpr std::size_t kPanel = PackedMatrix::kPanel;
+  return std::max<std::size_t>(1, kTaskValues / (kPanel * std::max<std::size_t>(1, cols))) * kPanel;
+}
 
 }  // namespace
 
@@ -42,31 +48,24 @@ std::uint64_t WeightCache::decoded_bytes(const WeightRows& part) const {
 }
 
 std::shared_ptr<DecodedWeight> WeightCache::make_empty(const WeightRows& part) const {
+  const auto& shape = graph_->weights[part.weight].shape;
+  const auto cols = static_cast<std::size_t>(columns(part.weight));
+  std::size_t count = 1;
+  if (shape.size() == 3 && shape[1] != 0) count = static_cast<std::size_t>(part.count / shape[1]);
   auto decoded = std::make_shared<DecodedWeight>();
-  decoded->rows = static_cast<std::size_t>(part.count);
-  decoded->cols = static_cast<std::size_t>(columns(part.weight));
-  const std::size_t values = decoded->rows * decoded->cols;
-  if (compute_ == ComputeType::bf16) {
-    decoded->bf16 = AlignedBuffer<std::uint16_t>(values);
-  } else {
-    decoded->f32 = AlignedBuffer<float>(values);
+  for (std::size_t i = 0; i < count; ++i) {
+    decoded->matrices.emplace_back(static_cast<std::size_t>(part.count) / count, cols,
+                                   compute_ == ComputeType::bf16);
   }
   return decoded;
 }
 
-void WeightCache::decode(const WeightRows& part, std::uint64_t first, std::uint64_t count,
-                         const DecodedWeight& out) const {
-  const std::uint64_t from = (part.first + first) * out.cols;
-  const auto to = static_cast<std::size_t>(first) * out.cols;
-  const auto values = static_cast<std::size_t>(count) * out.cols;
-  if (compute_ != ComputeType::bf16) {
-    weights_->read(part.weight, from, {out.f32.data() + to, values});
-    return;
-  }
+void WeightCache::decode(WeightId weight, std::uint64_t from_row, std::size_t first,
+                         std::size_t count, PackedMatrix& out) const {
   thread_local AlignedBuffer<float> scratch;
-  scratch.reserve(values);
-  weights_->read(part.weight, from, {scratch.data(), values});
-  float_to_bfloat16(scratch.data(), values, out.bf16.data() + to);
+  scratch.reserve(count * out.cols());
+  weights_->read(weight, from_row * out.cols(), {scratch.data(), count * out.cols()});
+  out.pack(first, {scratch.data(), count, out.cols()});
 }
 
 std::vector<WeightHandle> WeightCache::load(std::span<const WeightRows> parts) {
@@ -81,15 +80,20 @@ std::vector<WeightHandle> WeightCache::load(std::span<const WeightRows> parts) {
     }
     fresh[i] = make_empty(parts[i]);
     handles[i] = fresh[i];
-    const std::uint64_t height =
-        std::max<std::uint64_t>(1, kTaskValues / std::max<std::uint64_t>(1, fresh[i]->cols));
-    for (std::uint64_t row = 0; row < parts[i].count; row += height) {
-      chunks.push_back({i, row, std::min(height, parts[i].count - row)});
+    for (std::size_t m = 0; m < fresh[i]->matrices.size(); ++m) {
+      const std::size_t rows = fresh[i]->matrices[m].rows();
+      const std::size_t height = rows_per_task(fresh[i]->matrices[m].cols());
+      for (std::size_t row = 0; row < rows; row += height) {
+        chunks.push_back({i, m, row, std::min(height, rows - row)});
+      }
     }
   }
   threads_->run(chunks.size(), [&](std::size_t i) {
     const Chunk& chunk = chunks[i];
-    decode(parts[chunk.part], chunk.first, chunk.count, *fresh[chunk.part]);
+    PackedMatrix& matrix = fresh[chunk.part]->matrices[chunk.matrix];
+    decode(parts[chunk.part].weight,
+           parts[chunk.part].first + chunk.matrix * matrix.rows() + chunk.first, chunk.first,
+           chunk.count, matrix);
   });
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::uint64_t bytes = decoded_bytes(parts[i]);

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "core/matrix.h"
-#include "graph/aligned_buffer.h"
 #include "graph/executor.h"
 #include "graph/graph.h"
 #include "graph/graph_weights.h"
+#include "graph/matmul.h"
 #include "graph/task_threads.h"
 
 namespace qwodel {
@@ -27,15 +27,11 @@ struct WeightRows {
   auto operator<=>(const WeightRows&) const = default;
 };
 
-// Row-major; one of the two buffers is filled.
+// A matrix per head or expert of what was loaded, else one; all of the same height.
 struct DecodedWeight {
-  std::size_t rows = 0;
-  std::size_t cols = 0;
-  AlignedBuffer<float> f32;
-  AlignedBuffer<std::uint16_t> bf16;
+  std::vector<PackedMatrix> matrices;
 
-  Matrix<const float> as_f32() const { return {f32.data(), rows, cols}; }
-  Matrix<const std::uint16_t> as_bf16() const { return {bf16.data(), rows, cols}; }
+  std::size_t rows() const { return matrices.size() * matrices.front().rows(); }
 };
 
 using WeightHandle = std::shared_ptr<const DecodedWeight>;
@@ -69,8 +65,8 @@ class WeightCache {
 
  private:
   std::shared_ptr<DecodedWeight> make_empty(const WeightRows& part) const;
-  void decode(const WeightRows& part, std::uint64_t first, std::uint64_t count,
-              const DecodedWeight& out) const;
+  void decode(WeightId weight, std::uint64_t from_row, std::size_t first, std::size_t count,
+              PackedMatrix& out) const;
   std::uint64_t columns(WeightId weight) const;
 
   const Graph* graph_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "models/decoder_graph.h"
+#include "models/encoder_graph.h"
 #include "models/graph_traits.h"
 #include "qwodel/error.h"
 
@@ -25,20 +26,28 @@ namespace {
        .remedy = {}});
 }
 
-}  // namespace
-
-Graph build_graph(const ModelSpec& spec) {
-  const DecoderTraits* traits = find_decoder_traits(spec.architecture);
-  if (traits == nullptr) fail_unknown(spec.architecture);
+Graph build(const ModelSpec& spec, const DecoderTraits& traits, bool is_encoder) {
   GraphBuilder builder(spec);
-  const DecoderSettings model = decoder_settings(builder, *traits);
-  add_decoder(builder, model);
+  const DecoderSettings model = decoder_settings(builder, traits);
+  (is_encoder ? add_encoder : add_decoder)(builder, model);
   Graph graph = builder.finish();
   graph.hidden_size = model.hidden_size;
   graph.vocab_size = model.vocab_size;
   graph.context_length = model.context_length;
+  graph.is_encoder = is_encoder;
   validate_graph(graph, spec.architecture);
   return graph;
+}
+
+}  // namespace
+
+Graph build_graph(const ModelSpec& spec) {
+  if (const DecoderTraits* encoder = find_encoder_traits(spec.architecture)) {
+    return build(spec, *encoder, true);
+  }
+  const DecoderTraits* traits = find_decoder_traits(spec.architecture);
+  if (traits == nullptr) fail_unknown(spec.architecture);
+  return build(spec, *traits, false);
 }
 
 }  // namespace qwodel

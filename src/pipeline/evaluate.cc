@@ -9,6 +9,7 @@
 #include "eval/log_prob_file.h"
 #include "eval/score.h"
 #include "eval/summary.h"
+#include "graph/head.h"
 #include "graph/task_threads.h"
 #include "pipeline/evaluation_text.h"
 #include "pipeline/running_model.h"
@@ -47,7 +48,9 @@ class Contestant {
   explicit Contestant(const RunOptions& options)
       : name_(options.model.string()),
         model_(options),
-        executor_(model_.graph, model_.weights, executor_options(options)) {}
+        executor_(model_.graph, model_.weights, executor_options(options)) {
+    require_logits(model_.graph, name_);
+  }
 
   const RunningModel& model() const { return model_; }
   const Executor& executor() const { return executor_; }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "graph/head.h"
 #include "graph/kv_cache.h"
 #include "pipeline/evaluation_text.h"
 #include "pipeline/running_model.h"
@@ -34,6 +35,7 @@ GenerateReport generate(const RunOptions& options, const std::string& prompt,
                         std::uint64_t max_tokens,
                         const std::function<void(std::string_view)>& on_text) {
   const RunningModel model(options);
+  require_logits(model.graph, options.model.string());
   const auto tokenizer = tokenizer_for(model.source, options.model, {});
   ExecutorOptions settings = executor_options(options);
   settings.progress = {};

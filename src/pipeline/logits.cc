@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "graph/head.h"
 #include "io/atomic_file.h"
 #include "pipeline/running_model.h"
 
@@ -35,6 +36,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 LogitsReport write_logits(const RunOptions& options, std::span<const std::uint32_t> tokens,
                           const std::filesystem::path& output) {
   const RunningModel model(options);
+  require_logits(model.graph, options.model.string());
   const Executor executor(model.graph, model.weights, executor_options(options));
   TokenSequences sequences;
   sequences.append(tokens);
