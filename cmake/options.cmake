@@ -7,6 +7,9 @@ target_compile_options(qwodel_options INTERFACE
 if(QWODEL_WERROR)
   target_compile_options(qwodel_options INTERFACE -Werror)
 endif()
+# Headers of other libraries that many sources include, for QWODEL_PRECOMPILE.
+set(QWODEL_PRECOMPILED <algorithm> <array> <cstdint> <filesystem> <functional> <map> <memory>
+  <optional> <span> <string> <string_view> <utility> <vector> <fmt/format.h> <nlohmann/json.hpp>)
 if(QWODEL_SANITIZE)
   target_compile_options(qwodel_options INTERFACE
     -fsanitize=${QWODEL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
