@@ -108,7 +108,7 @@ QuantizeOptions complete_options(Arguments& a, Common& common) {
   if (!a.max_shard_size.empty()) {
     options.max_shard_size = parse_size("--max-shard-size", a.max_shard_size);
   }
-  if (a.resume) print_warning("--resume: encoding starts from the beginning; nothing was kept");
+  options.resume = a.resume;
   options.cancel = &common.cancel;
   options.warning = print_warning;
   options.progress = progress_printer();

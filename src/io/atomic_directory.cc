@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <system_error>
 
 #include "io/atomic_file.h"
@@ -25,7 +27,7 @@ namespace fs = std::filesystem;
 }
 
 fs::path sibling(const fs::path& path, std::string_view kind) {
-  return path.parent_path() / fmt::format(".{}.{}.{}", path.filename().string(), ::getpid(), kind);
+  return path.parent_path() / fmt::format(".{}.{}", path.filename().string(), kind);
 }
 
 void rename_or_fail(const fs::path& from, const fs::path& to) {
@@ -43,19 +45,39 @@ void sync_directory(const fs::path& path) {
 
 }  // namespace
 
-AtomicDirectory::AtomicDirectory(fs::path path, bool replace)
+AtomicDirectory::AtomicDirectory(fs::path path, bool replace, bool resume)
     : path_(path.filename().empty() ? path.parent_path() : std::move(path)),
       staging_(sibling(path_, "partial")),
       replace_(replace) {
   refuse_existing(path_, replace_);
   std::error_code error;
-  fs::remove_all(staging_, error);
-  if (!fs::create_directory(staging_, error)) fail(path_, error);
+  resumed_ = !fs::create_directory(staging_, error) && !error;
+  if (error) fail(path_, error);
+  lock();
+  if (!resumed_ || resume) return;
+  resumed_ = false;
+  for (const auto& entry : fs::directory_iterator(staging_)) fs::remove_all(entry.path(), error);
+  if (error) {
+    ::close(lock_);
+    fail(path_, error);
+  }
 }
 
 AtomicDirectory::~AtomicDirectory() {
   std::error_code ignored;
-  if (!committed_) fs::remove_all(staging_, ignored);
+  if (!committed_ && !kept_) fs::remove_all(staging_, ignored);
+  ::close(lock_);
+}
+
+void AtomicDirectory::lock() {
+  lock_ = ::open(staging_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0) fail(path_, std::error_code(errno, std::generic_category()));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(lock_);
+  throw DependencyError({.where = path_.string(),
+                         .found = "another process that writes it",
+                         .expected = "one at a time",
+                         .remedy = "wait for it or choose another -o"});
 }
 
 void AtomicDirectory::commit() {

@@ -1,15 +1,18 @@
 #include "pipeline/checkpoint_job.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <mutex>
 #include <utility>
 
 #include "calibrate/model_hash.h"
 #include "io/atomic_file.h"
+#include "kernels/dispatch.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
 #include "pipeline/checkpoint_writer.h"
@@ -57,6 +60,45 @@ const Method* find_method(std::string_view name) {
 std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
   if (scheme.codes == CodeKind::float8) return "f8_e4m3";
   return fmt::format("int{}-g{}", scheme.bits, scheme.group_of(cols));
+}
+
+// What a resumed run reports of a linear that it finds done.
+Json note_of(const TensorReport& row) {
+  Json note = {{"method", row.method}, {"nmse", nullptr}};
+  if (row.nmse && std::isfinite(*row.nmse)) note["nmse"] = *row.nmse;
+  return note;
+}
+
+void read_note(const Json& note, TensorReport& row) {
+  const Json* method = find_member(note, "method");
+  const Json* nmse = find_member(note, "nmse");
+  if (method != nullptr && method->is_string()) row.method = method->get<std::string>();
+  if (nmse != nullptr && nmse->is_number()) row.nmse = nmse->get<double>();
+}
+
+class FinishedModules final : public FinishedLinears {
+ public:
+  FinishedModules(const CheckpointWriter& writer, const LinearPlan& plan)
+      : writer_(writer), plan_(plan) {}
+
+  bool contains(std::size_t linear) const override {
+    return writer_.finished(plan_.linears[linear].module) != nullptr;
+  }
+  GroupIntMatrix matrix(std::size_t linear) const override {
+    return writer_.read_finished(plan_.linears[linear].module);
+  }
+
+ private:
+  const CheckpointWriter& writer_;
+  const LinearPlan& plan_;
+};
+
+// Size and time of change say whether a file is the same.
+void add_file(const std::filesystem::path& path, std::string& key) {
+  std::error_code ignored;
+  const auto time = std::filesystem::last_write_time(path, ignored).time_since_epoch().count();
+  key += fmt::format("{} {} {}\n", path.filename().string(),
+                     std::filesystem::file_size(path, ignored), time);
 }
 
 // The method by name, the target's own when there is none.
@@ -123,9 +165,11 @@ LinearTask CheckpointJob::task() const {
 bool CheckpointJob::needs_statistics() const { return find_method(method_)->calibrated; }
 
 std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
-    const StatisticsFile* statistics) const {
-  if (statistics == nullptr) return make_rounding_quantizer(task(), method_ == "search");
-  return make_calibrated_quantizer(task(), *statistics, find_method(method_)->steps);
+    const StatisticsFile* statistics, const FinishedLinears& finished) const {
+  LinearTask work = task();
+  work.finished = &finished;
+  if (statistics == nullptr) return make_rounding_quantizer(work, method_ == "search");
+  return make_calibrated_quantizer(work, *statistics, find_method(method_)->steps);
 }
 
 ArtifactReport CheckpointJob::report() const {
@@ -191,7 +235,7 @@ Forecast CheckpointJob::forecast() const {
   const std::vector<float> weights = read_linear(model_, sample);
   round_linear({weights.data(), static_cast<std::size_t>(sample.out_features),
                 static_cast<std::size_t>(sample.in_features)},
-               {}, scheme_, method_ != "rtn");
+               {}, sample.scheme, method_ != "rtn");
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   constexpr std::uint64_t kBytesPerValue = 4 + 1 + 1;
@@ -216,16 +260,47 @@ ArtifactFacts CheckpointJob::facts() const {
 }
 
 LinearArtifact CheckpointJob::artifact() const {
-  LinearArtifact result{
-      .scheme = scheme_, .unquantized = plan_.unquantized, .producer = "qwodel:" QWODEL_VERSION};
+  LinearArtifact result{.scheme = scheme_,
+                        .unquantized = plan_.unquantized,
+                        .producer = "qwodel:" QWODEL_VERSION,
+                        .method = method_};
   for (const PlannedLinear& linear : plan_.linears) {
     result.linears.push_back({linear.module, linear.scheme});
   }
   return result;
 }
 
+// All that the bytes depend on, in one number: sources, layout, method, calibration.
+std::string CheckpointJob::run_key() const {
+  std::string key = fmt::format("{} {} {} {}\n", QWODEL_VERSION, method_, current_kernel_target(),
+                                format_.quantization_config(artifact()).dump());
+  key += fmt::format("{}\n", hash_of_model(graph_, CheckpointWeights(graph_, model_.readers)));
+  for (const MappedFile& file : model_.checkpoint->files()) {
+    key += fmt::format("{}\n", file.bytes().size());
+  }
+  for (const CheckpointShard& shard : layout_.shards) key += shard.layout.header;
+  if (!options_.statistics.empty()) add_file(options_.statistics, key);
+  if (!options_.calibration.text.empty()) {
+    add_file(options_.calibration.text, key);
+    key += fmt::format("{} {} {}\n", options_.calibration.samples, options_.calibration.seq_len,
+                       options_.compute);
+  }
+  return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
+}
+
 void CheckpointJob::run(ArtifactReport& report) const {
-  CheckpointWriter writer(path_, options_.force, layout_, format_);
+  CheckpointWriter writer(path_, layout_, format_, *model_.checkpoint, artifact(),
+                          {.replace = options_.force, .resume = options_.resume, .key = run_key()});
+  try {
+    write(writer, report);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) writer.keep();
+    throw;
+  }
+  report.bytes = writer.bytes();
+}
+
+void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) const {
   ProgressMeter meter("quantize", layout_.data_bytes, &options_.progress, options_.cancel);
   std::mutex mutex;
   const std::size_t copied = report.tensors.size() - plan_.linears.size();
@@ -235,21 +310,29 @@ void CheckpointJob::run(ArtifactReport& report) const {
     const CheckpointWeights weights(graph_, model_.readers);
     require_same_model(*statistics, hash_of_model(graph_, weights), options_.model.string());
   }
-  const auto quantizer = make_quantizer(statistics.get());
+  const FinishedModules finished(writer, plan_);
+  for (std::size_t i = 0; i < plan_.linears.size(); ++i) {
+    const Json* note = writer.finished(plan_.linears[i].module);
+    if (note == nullptr) continue;
+    TensorReport& row = report.tensors[copied + i];
+    read_note(*note, row);
+    meter.advance(row.bytes);
+  }
+  const auto quantizer = make_quantizer(statistics.get(), finished);
   for (const auto& [source, values] : quantizer->replaced()) {
     writer.write_values(*model_.weights->find(model_.spec.sources[source]), values);
   }
   quantizer->run([&](std::size_t linear, const QuantizedLinear& result) {
-    writer.write_linear(plan_.linears[linear].module, result.matrix);
-    const std::lock_guard lock(mutex);
+    if (finished.contains(linear)) return;
     TensorReport& row = report.tensors[copied + linear];
     row.nmse = result.errors.nmse();
     row.method = result.method;
+    writer.write_linear(plan_.linears[linear].module, result.matrix, note_of(row));
+    const std::lock_guard lock(mutex);
     meter.advance(row.bytes);
   });
   meter.finish();
-  writer.commit(*model_.weights, *model_.checkpoint, artifact());
-  report.bytes = writer.bytes();
+  writer.commit(*model_.weights, artifact());
 }
 
 }  // namespace qwodel

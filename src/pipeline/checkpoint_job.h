@@ -8,6 +8,7 @@
 
 #include "calibrate/statistics.h"
 #include "pipeline/artifact_job.h"
+#include "pipeline/checkpoint_writer.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
@@ -38,7 +39,10 @@ class CheckpointJob final : public ArtifactJob {
   void check_method() const;
   LinearTask task() const;
   LinearArtifact artifact() const;
-  std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics) const;
+  std::string run_key() const;
+  std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics,
+                                                  const FinishedLinears& finished) const;
+  void write(CheckpointWriter& writer, ArtifactReport& report) const;
 
   const QuantizeOptions& options_;
   const SourceModel& model_;

@@ -4,17 +4,27 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <system_error>
 
 #include "codecs/codec.h"
 #include "formats/model_files.h"
 #include "qwodel/error.h"
+#include "sources/grouped.h"
+#include "targets/artifact_card.h"
 
 namespace qwodel {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kJournal = ".qwodel-journal";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+std::span<const std::byte> as_bytes(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 constexpr std::uint64_t kCopyValues = std::uint64_t{1} << 20;
 
@@ -75,23 +85,77 @@ bool is_weight_file(const fs::path& file) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(fs::path path, bool replace, const CheckpointLayout& layout,
-                                   const LinearFormat& format)
-    : layout_(layout), format_(format), directory_(std::move(path), replace) {
+CheckpointWriter::CheckpointWriter(fs::path path, const CheckpointLayout& layout,
+                                   const LinearFormat& format, const Checkpoint& source,
+                                   const LinearArtifact& artifact,
+                                   const CheckpointWriterOptions& options)
+    : layout_(layout),
+      format_(format),
+      source_(source),
+      directory_(std::move(path), options.replace, options.resume),
+      journal_(directory_.staging() / kJournal, options.key, directory_.resumed()) {
+  open_shards();
+  write_config(artifact);  // without it what is there could not be read
+  if (!journal_.entries().empty()) take_up();
+  bytes_ = 0;
+  for (const CheckpointShard& shard : layout_.shards) bytes_ += shard.layout.file_size;
+}
+
+void CheckpointWriter::open_shards() {
   for (const CheckpointShard& shard : layout_.shards) {
-    shards_.push_back(std::make_unique<AtomicFile>(directory_.staging() / shard.file,
-                                                   shard.layout.file_size, true));
-    shards_.back()->write_at(0, std::as_bytes(std::span(shard.layout.header)));
-    bytes_ += shard.layout.file_size;
+    const fs::path file = directory_.staging() / shard.file;
+    std::error_code missing;
+    const bool whole = !journal_.entries().empty() &&
+                       fs::file_size(file, missing) == shard.layout.file_size && !missing;
+    const auto mode = whole ? PositionedFile::Mode::open : PositionedFile::Mode::create;
+    shards_.emplace_back(file, mode, shard.layout.file_size);
+    shards_.back().write_at(0, std::as_bytes(std::span(shard.layout.header)));
+    // Where nothing could be reserved the file has its size from its last byte on.
+    if (shards_.back().size() < shard.layout.file_size) {
+      shards_.back().write_at(shard.layout.file_size - 1, std::array<std::byte, 1>{});
+    }
   }
+}
+
+// What the journal says counts as done when the file still holds it.
+void CheckpointWriter::take_up() {
+  if (const Json index = layout_.index(); !index.is_null()) {
+    write_file(kIndex, as_bytes(index.dump(2) + "\n"));
+  }
+  // Of linears that are not written yet, so that the checkpoint can be opened.
+  for (const auto& [module, extents] : layout_.extents) {
+    const std::string name = fmt::format("{}.{}", module, format_.shape_tensor());
+    if (layout_.slots.contains(name)) write(name, std::as_bytes(std::span(extents)));
+  }
+  partial_ = open_checkpoint(directory_.staging());
+  partial_weights_ = std::make_unique<Weights>(*partial_);
+  for (const auto& [module, entry] : journal_.entries()) {
+    const WeightTensor* tensor = partial_weights_->find(module + ".weight");
+    if (!layout_.linears.contains(module) || tensor == nullptr || !stored_codes(*tensor) ||
+        hash_of(*tensor) != entry.hash) {
+      continue;
+    }
+    finished_[module] = entry.note;
+    decided_[module] = entry.hash;
+  }
+}
+
+const Json* CheckpointWriter::finished(const std::string& module) const {
+  const auto found = finished_.find(module);
+  return found == finished_.end() ? nullptr : &found->second;
+}
+
+GroupIntMatrix CheckpointWriter::read_finished(const std::string& module) const {
+  return *stored_codes(*partial_weights_->find(module + ".weight"));
 }
 
 void CheckpointWriter::write(const std::string& name, std::span<const std::byte> bytes) {
   const CheckpointSlot& slot = layout_.slots.at(name);
-  shards_[slot.shard]->write_at(slot.offset, bytes);
+  shards_[slot.shard].write_at(slot.offset, bytes);
 }
 
-void CheckpointWriter::write_linear(const std::string& module, const GroupIntMatrix& matrix) {
+void CheckpointWriter::write_linear(const std::string& module, const GroupIntMatrix& matrix,
+                                    const Json& note) {
   std::uint64_t size = 0;
   for (const std::string& name : layout_.linears.at(module)) size += layout_.slots.at(name).bytes;
   std::vector<std::byte> packed(static_cast<std::size_t>(size));
@@ -105,6 +169,7 @@ void CheckpointWriter::write_linear(const std::string& module, const GroupIntMat
   const std::uint64_t hash = hash_of(matrix);
   const std::lock_guard lock(mutex_);
   decided_[module] = hash;
+  journal_.add(module, {hash, note});
 }
 
 void CheckpointWriter::write_values(const WeightTensor& tensor, std::span<const float> values) {
@@ -124,16 +189,25 @@ void CheckpointWriter::copy(const WeightTensor& tensor) {
   for (std::uint64_t first = 0; first < count; first += values.size()) {
     values.resize(static_cast<std::size_t>(std::min(kCopyValues, count - first)));
     tensor.read(first, values);
-    shards_[slot.shard]->write_at(slot.offset + *bytes_of(tensor.type(), first),
-                                  encode(tensor, values));
+    shards_[slot.shard].write_at(slot.offset + *bytes_of(tensor.type(), first),
+                                 encode(tensor, values));
   }
 }
 
-void CheckpointWriter::write_text(const std::string& file, const std::string& text) {
-  AtomicFile out(directory_.staging() / file, text.size(), true);
-  out.write_at(0, std::as_bytes(std::span(text)));
-  out.commit();
-  bytes_ += text.size();
+void CheckpointWriter::write_file(const std::string& name, std::span<const std::byte> bytes) {
+  PositionedFile out(directory_.staging() / name, PositionedFile::Mode::create, bytes.size());
+  out.write_at(0, bytes);
+  out.sync();
+  bytes_ += bytes.size();
+}
+
+void CheckpointWriter::write_config(const LinearArtifact& artifact) {
+  Json config = source_.config();
+  config["quantization_config"] = format_.quantization_config(artifact);
+  write_file("config.json", as_bytes(config.dump(2) + "\n"));
+  if (format_.config_file().empty()) return;
+  write_file(std::string(format_.config_file()),
+             as_bytes(config["quantization_config"].dump(2) + "\n"));
 }
 
 // Tokenizer, generation settings, chat templates, licence: what a model's directory has on its top
@@ -144,13 +218,10 @@ void CheckpointWriter::copy_sidecars(const fs::path& from) {
     const std::string name = file.filename().string();
     const bool skip = !entry.is_regular_file() || name.starts_with('.') || is_weight_file(file) ||
                       name == "config.json" || name == "quantize_config.json" ||
-                      fs::exists(directory_.staging() / name);
+                      name == "README.md";
     if (skip) continue;
     const MappedFile mapped(file);
-    AtomicFile out(directory_.staging() / name, mapped.bytes().size(), true);
-    out.write_at(0, mapped.bytes());
-    out.commit();
-    bytes_ += mapped.bytes().size();
+    write_file(name, mapped.bytes());
   }
 }
 
@@ -169,25 +240,20 @@ void CheckpointWriter::verify() const {
   }
 }
 
-void CheckpointWriter::commit(const Weights& weights, const Checkpoint& source,
-                              const LinearArtifact& artifact) {
+void CheckpointWriter::commit(const Weights& weights, const LinearArtifact& artifact) {
   for (const auto& tensor : weights.tensors()) {
-    if (layout_.keeps(tensor->name()) && !written_.contains(tensor->name())) {
-      copy(*tensor);
-    }
+    if (layout_.keeps(tensor->name()) && !written_.contains(tensor->name())) copy(*tensor);
   }
-  for (const auto& shard : shards_) shard->commit();
+  for (PositionedFile& shard : shards_) shard.sync();
   if (const Json index = layout_.index(); !index.is_null()) {
-    write_text("model.safetensors.index.json", index.dump(2) + "\n");
+    write_file(kIndex, as_bytes(index.dump(2) + "\n"));
   }
-  Json config = source.config();
-  config["quantization_config"] = format_.quantization_config(artifact);
-  write_text("config.json", config.dump(2) + "\n");
-  if (!format_.config_file().empty()) {
-    write_text(std::string(format_.config_file()), config["quantization_config"].dump(2) + "\n");
-  }
-  copy_sidecars(source.directory());
+  write_config(artifact);
+  const std::string card = artifact_card(source_, artifact, format_.quantization_config(artifact));
+  write_file("README.md", as_bytes(card));
+  copy_sidecars(source_.directory());
   verify();
+  fs::remove(directory_.staging() / kJournal);
   directory_.commit();
 }
 

@@ -20,6 +20,18 @@
 
 namespace qwodel {
 
+// What an interrupted run had done already. Safe to ask from several threads.
+class FinishedLinears {
+ public:
+  virtual ~FinishedLinears() = default;
+
+  // `linear` is an index into the plan.
+  virtual bool contains(std::size_t linear) const = 0;
+
+  // Its codes, read back. REQUIRES: contains(linear).
+  virtual GroupIntMatrix matrix(std::size_t linear) const = 0;
+};
+
 // What a quantizer works on. Everything outlives it.
 struct LinearTask {
   const SourceModel& model;
@@ -28,6 +40,11 @@ struct LinearTask {
   GroupIntScheme scheme;
   const CancelToken* cancel = nullptr;
   int threads = 1;
+  const FinishedLinears* finished = nullptr;  // null: none
+
+  bool is_finished(std::size_t linear) const {
+    return finished != nullptr && finished->contains(linear);
+  }
 };
 
 struct QuantizedLinear {
@@ -43,8 +60,8 @@ class LinearQuantizer {
 
   virtual ~LinearQuantizer() = default;
 
-  // Gives every linear of the plan once, in any order. Results do not depend on threads. Throws
-  // QuantizationError for a weight that is not finite, Error (interrupted).
+  // Gives every linear of the plan that is not finished once, in any order. Results do not depend
+  // on threads. Throws QuantizationError for a weight that is not finite, Error (interrupted).
   virtual void run(const Sink& sink) const = 0;
 
   // Other tensors of the checkpoint that got new values, by index into ModelSpec::sources.

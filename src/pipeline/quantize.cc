@@ -1,14 +1,16 @@
 #include "qwodel/quantize.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <thread>
 
 #include "calibrate/importance_matrix.h"
+#include "io/json.h"
 #include "pipeline/calibration.h"
 #include "pipeline/checkpoint_job.h"
 #include "pipeline/gguf_job.h"
@@ -102,7 +104,10 @@ class RunStatistics {
  public:
   explicit RunStatistics(const QuantizeOptions& options)
       : path_(options.output.parent_path() /
-              fmt::format(".{}.{}.qstats", options.output.filename().string(), ::getpid())) {
+              fmt::format(".{}.qstats", options.output.filename().string())) {
+    const auto settings = path_.string() + ".json";
+    const std::string key = settings_of(options);
+    if (options.resume && std::filesystem::exists(path_) && read_text(settings) == key) return;
     CalibrateOptions calibration;
     calibration.run.model = options.model;
     calibration.run.arch_as = options.arch_as;
@@ -113,19 +118,58 @@ class RunStatistics {
     calibration.calibration = options.calibration;
     calibration.output = path_;
     calibration.force = true;
-    calibrate(calibration);
+    calibration.resume = options.resume && read_text(settings) == key;
+    std::ofstream(settings, std::ios::trunc) << key;
+    try {
+      calibrate(calibration);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::interrupted) remove();
+      throw;
+    }
   }
   ~RunStatistics() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
+    if (!kept_) remove();
   }
+
+  // Leaves the file to a run that resumes.
+  void keep() { kept_ = true; }
   RunStatistics(const RunStatistics&) = delete;
   RunStatistics& operator=(const RunStatistics&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void remove() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+    std::filesystem::remove(path_.string() + ".json", ignored);
+  }
+
+  static std::string read_text(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  // What the statistics depend on.
+  static std::string settings_of(const QuantizeOptions& options) {
+    std::error_code ignored;
+    const auto time = [&](const std::filesystem::path& file) {
+      return std::filesystem::last_write_time(file, ignored).time_since_epoch().count();
+    };
+    const Json settings = {
+        {"model", std::filesystem::absolute(options.model).string()},
+        {"model_time", time(options.model)},
+        {"text", options.calibration.text},
+        {"text_bytes", std::filesystem::file_size(options.calibration.text, ignored)},
+        {"text_time", time(options.calibration.text)},
+        {"samples", options.calibration.samples},
+        {"seq_len", options.calibration.seq_len},
+        {"compute", options.compute}};
+    return settings.dump();
+  }
+
   std::filesystem::path path_;
+  bool kept_ = false;
 };
 
 // Options with the statistics that calibrated targets need, made of the calibration text if they
@@ -178,7 +222,12 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
       report.seconds += forecast.encode_seconds;
     } else {
       make_output_folder(options, report.artifacts.back().path);
-      job->run(report.artifacts.back());
+      try {
+        job->run(report.artifacts.back());
+      } catch (const Error& error) {
+        if (statistics != nullptr && error.code() == ErrorCode::interrupted) statistics->keep();
+        throw;
+      }
     }
   }
   if (dry_run) return report;

@@ -18,6 +18,7 @@ class RoundingQuantizer final : public LinearQuantizer {
     const TaskThreads threads(task_.threads);
     threads.run(task_.plan.linears.size(), [&](std::size_t i) {
       throw_if_cancelled(task_.cancel);
+      if (task_.is_finished(i)) return;
       const PlannedLinear& linear = task_.plan.linears[i];
       const std::vector<float> values = read_linear(task_.model, linear);
       const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),

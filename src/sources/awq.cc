@@ -43,6 +43,8 @@ class AwqTensor final : public GroupedTensor {
   }
 
  protected:
+  unsigned bits() const override { return 4; }
+
   void unpack(const Tile& tile, std::uint8_t* codes) const override {
     const std::size_t last = tile.row + tile.rows;
     for (std::size_t row = tile.row; row < last;) {

@@ -58,6 +58,8 @@ class PackedTensor final : public GroupedTensor {
   }
 
  protected:
+  unsigned bits() const override { return parts_.bits; }
+
   void unpack(const Tile& tile, std::uint8_t* codes) const override {
     const bool straddle = parts_.dense && 32 % parts_.bits != 0;
     for (std::size_t row = 0; row < tile.rows; ++row, codes += tile.cols) {

@@ -42,6 +42,8 @@ class GptqTensor final : public GroupedTensor {
   }
 
  protected:
+  unsigned bits() const override { return parts_.bits; }
+
   void unpack(const Tile& tile, std::uint8_t* codes) const override {
     if (32 % parts_.bits == 0) {
       unpack_whole_words(tile, codes);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/half.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -63,6 +64,37 @@ void GroupedTensor::read(std::uint64_t first, std::span<float> out) const {
     first += tile.rows * tile.cols;
     out = out.subspan(tile.rows * tile.cols);
   }
+}
+
+std::optional<GroupIntMatrix> GroupedTensor::codes() const {
+  const std::uint64_t rows = shape()[0];
+  const std::uint64_t cols = shape()[1];
+  if (groups_.size == 0 || groups_.count * groups_.size != cols) return std::nullopt;
+  for (std::size_t col = 0; col < groups_.index.size() / sizeof(std::int32_t); ++col) {
+    const auto group = static_cast<std::size_t>(group_at(groups_.index, col));
+    if (group != col / groups_.size) return std::nullopt;
+  }
+  GroupIntMatrix matrix({.bits = bits(), .group_size = groups_.size}, rows, cols);
+  std::vector<float> zeros(rows * groups_.count);
+  for (std::size_t row = 0; row < rows; row += kTileRows) {
+    const std::size_t count = std::min<std::size_t>(kTileRows, rows - row);
+    unpack({.row = row, .rows = count, .col = 0, .cols = cols}, matrix.codes.data() + row * cols);
+    parameters(row, count, matrix.scales.data() + row * groups_.count,
+               zeros.data() + row * groups_.count);
+  }
+  const auto middle = static_cast<float>(1u << (bits() - 1));
+  matrix.scheme.symmetric = std::ranges::all_of(zeros, [&](float zero) { return zero == middle; });
+  std::ranges::transform(zeros, matrix.zeros.begin(),
+                         [](float zero) { return static_cast<std::uint8_t>(zero); });
+  const bool half = std::ranges::all_of(
+      matrix.scales, [](float scale) { return half_to_float(float_to_half(scale)) == scale; });
+  matrix.scheme.scale_format = half ? ScaleFormat::half : ScaleFormat::bfloat16;
+  return matrix;
+}
+
+std::optional<GroupIntMatrix> stored_codes(const WeightTensor& tensor) {
+  const auto* grouped = dynamic_cast<const GroupedTensor*>(&tensor);
+  return grouped == nullptr ? std::nullopt : grouped->codes();
 }
 
 void GroupedTensor::decode(const Tile& tile, float* out) const {

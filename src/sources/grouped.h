@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "codecs/group_int.h"
 #include "sources/weights.h"
 
 namespace qwodel {
@@ -37,9 +39,15 @@ class GroupedTensor : public WeightTensor {
  public:
   void read(std::uint64_t first, std::span<float> out) const final;
 
+  // Codes, scales and zero points as they are stored. Nothing when columns were reordered or rows
+  // end within a group.
+  std::optional<GroupIntMatrix> codes() const;
+
  protected:
   // Shape [out, in]. `name` is that of the weight.
   GroupedTensor(std::string name, std::size_t out, std::size_t in, ColumnGroups groups);
+
+  virtual unsigned bits() const = 0;
 
   // Writes the codes of a tile, row-major [tile.rows, tile.cols].
   virtual void unpack(const Tile& tile, std::uint8_t* codes) const = 0;
@@ -54,6 +62,9 @@ class GroupedTensor : public WeightTensor {
 
   ColumnGroups groups_;
 };
+
+// The codes of a tensor that has any.
+std::optional<GroupIntMatrix> stored_codes(const WeightTensor& tensor);
 
 // The 32-bit word at a position of packed data that may have any alignment.
 std::uint32_t load_word(std::span<const std::byte> words, std::size_t index);

@@ -38,6 +38,8 @@ std::vector<Group> groups_of(const Weights& weights, const LinearPlan& plan,
     format.check(linear.scheme);
     groups.push_back(
         format.entries(linear.module, linear.scheme, linear.out_features, linear.in_features));
+    layout.extents[linear.module] = {static_cast<std::int64_t>(linear.out_features),
+                                     static_cast<std::int64_t>(linear.in_features)};
     for (const SafetensorsEntry& entry : groups.back()) {
       layout.linears[linear.module].push_back(entry.name);
     }

@@ -1,6 +1,7 @@
 // The files of a quantized Hugging Face directory: which tensors, in which shard, at which offset.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -33,6 +34,7 @@ struct CheckpointLayout {
   std::map<std::string, CheckpointSlot> slots;  // by tensor name
   std::map<std::string, std::vector<std::string>>
       linears;  // module -> its tensors, in pack() order
+  std::map<std::string, std::array<std::int64_t, 2>> extents;  // module -> out, in
   std::uint64_t data_bytes = 0;
 
   // Whether a tensor of the source goes into the artifact as it is.

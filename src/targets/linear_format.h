@@ -29,6 +29,7 @@ struct LinearArtifact {
   std::vector<std::string> unquantized = {};  // module names of linears left in 16 bits, "lm_head"
                                               // among them
   std::string producer = {};                  // "qwodel:0.1.0"
+  std::string method = {};                    // "gptq"
   double damp_percent = 0;                    // of GPTQ; 0: another method
 };
 
@@ -46,6 +47,9 @@ class LinearFormat {
 
   // Writes the bytes of all of them, one after the other, to as many bytes as entries() has.
   virtual void pack(const GroupIntMatrix& matrix, std::span<std::byte> out) const = 0;
+
+  // The tensor of a linear that holds out and in as I64, which readers look at first; empty: none.
+  virtual std::string_view shape_tensor() const { return {}; }
 
   // The value of "quantization_config".
   virtual Json quantization_config(const LinearArtifact& artifact) const = 0;

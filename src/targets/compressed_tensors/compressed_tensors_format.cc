@@ -84,6 +84,8 @@ class CompressedTensorsFormat final : public LinearFormat {
     if (!matrix.scheme.symmetric) pack_zeros(matrix, arrays);
   }
 
+  std::string_view shape_tensor() const override { return "weight_shape"; }
+
   Json quantization_config(const LinearArtifact& artifact) const override {
     const std::vector<Group> groups = groups_of(artifact);
     Json config_groups = Json::object();
