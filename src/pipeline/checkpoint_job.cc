@@ -31,10 +31,14 @@ struct Method {
   bool calibrated = false;
   CalibratedMethod steps = {};
 };
-constexpr std::array kMethods = {Method{"rtn"}, Method{"search"},
+constexpr std::array kMethods = {Method{"rtn"},
+                                 Method{"search"},
+                                 Method{"repack"},
                                  Method{"awq", true, {.scale = true, .feed_back = false}},
                                  Method{"gptq", true, {.scale = false, .feed_back = true}},
                                  Method{"awq+gptq", true, {.scale = true, .feed_back = true}}};
+
+constexpr std::string_view kRepack = "repack";
 
 std::vector<SourceTensor> source_tensors(const Weights& weights) {
   std::vector<SourceTensor> tensors;
@@ -110,7 +114,7 @@ const Method& method_of(const QuantizeOptions& options, const Target& target) {
                                                      : "gptq";
   const Method* found = find_method(name);
   if (found == nullptr) {
-    refuse_option("--method", name, "rtn, search, awq, gptq or awq+gptq");
+    refuse_option("--method", name, "rtn, search, awq, gptq, awq+gptq or repack");
   }
   return *found;
 }
@@ -136,8 +140,21 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
   graph_ = build_graph(model.spec);
   plan_ = plan_linears(model.spec, graph_, source_tensors(*model.weights), scheme_);
   override_schemes(options.tensor_types, target, plan_);
+  choose_repacking();
   check_method();
   layout_ = lay_out_checkpoint(*model.weights, plan_, format_, options.max_shard_size);
+}
+
+// What is quantized in the target's way already is not quantized again. The outer linears stand for
+// all: one in between that does not fit is rounded.
+void CheckpointJob::choose_repacking() {
+  const bool fits =
+      can_repack(model_, plan_.linears.front()) && can_repack(model_, plan_.linears.back());
+  if (!options_.method.empty() || !fits) return;
+  method_ = kRepack;
+  for (PlannedLinear& linear : plan_.linears) {
+    linear.reason += "; quantized in this way already, codes are taken over";
+  }
 }
 
 // GPTQ and AWQ round to one grid of integers.
@@ -168,6 +185,7 @@ std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
     const StatisticsFile* statistics, const FinishedLinears& finished) const {
   LinearTask work = task();
   work.finished = &finished;
+  if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
   if (statistics == nullptr) return make_rounding_quantizer(work, method_ == "search");
   return make_calibrated_quantizer(work, *statistics, find_method(method_)->steps);
 }
@@ -211,7 +229,7 @@ std::vector<std::string> CheckpointJob::warnings() const {
   const auto quantized = std::ranges::count_if(plan_.linears, [&](const PlannedLinear& linear) {
     return weight_of(model_, linear).is_quantized();
   });
-  if (quantized == 0) return {};
+  if (quantized == 0 || method_ == kRepack) return {};
   return {
       fmt::format("{} linears of {} are quantized already and lose quality a second time; a "
                   "16-bit source is better",

@@ -36,6 +36,7 @@ class CheckpointJob final : public ArtifactJob {
   void run(ArtifactReport& report) const override;
 
  private:
+  void choose_repacking();
   void check_method() const;
   LinearTask task() const;
   LinearArtifact artifact() const;

@@ -71,6 +71,13 @@ class LinearQuantizer {
 // Round to nearest: in the range of each group as it is, or with the scales of the lowest error.
 std::unique_ptr<LinearQuantizer> make_rounding_quantizer(const LinearTask& task, bool search);
 
+// Whether a linear's codes are in the checkpoint already and can be stored as its scheme has them.
+bool can_repack(const SourceModel& model, const PlannedLinear& linear);
+
+// Takes them over, which loses nothing. A linear that has none is rounded; with `strict` that is a
+// FormatNotSupportedError.
+std::unique_ptr<LinearQuantizer> make_repacking_quantizer(const LinearTask& task, bool strict);
+
 // Which of the calibrated steps are done.
 struct CalibratedMethod {
   bool scale = false;      // AWQ: channels are scaled before rounding

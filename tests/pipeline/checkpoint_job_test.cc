@@ -170,6 +170,48 @@ TEST_F(CheckpointJob1, BadTypesOfLinearsAreUsageErrors) {
   EXPECT_FALSE(fs::exists(directory_ / "out"));
 }
 
+TEST_F(CheckpointJob1, QuantizedCheckpointsAreRepackedWithoutLoss) {
+  TinyLlama().write(directory_ / "model");
+  struct Step {
+    const char* from;
+    const char* to;
+    bool fits;
+  };
+  for (const Step& step : {
+           Step{"gptq:4bit-g32", "ct:W4A16-g32", true}, Step{"ct:W4A16-g64", "awq:g64", true},
+           Step{"awq", "ct:W4A16_ASYM", true}, Step{"awq", "gptq:4bit-g128-asym", true},
+           Step{"ct:W3A16-g64", "gptq:3bit-g64", true},
+           Step{"awq", "ct:W4A16", false},          // zero points
+           Step{"gptq:4bit-g32", "awq:g64", false}  // groups
+       }) {
+    QuantizeOptions first = options(step.from);
+    first.output = directory_ / "first";
+    first.force = true;
+    quantize(first);
+    QuantizeOptions second = options(step.to);
+    second.model = directory_ / "first";
+    second.method = step.fits ? "" : "repack";
+    second.force = true;
+    if (!step.fits) {
+      EXPECT_THROW(quantize(second), FormatNotSupportedError) << step.from << step.to;
+      continue;
+    }
+    const QuantizeReport report = quantize(second);
+    const auto before = open_checkpoint(directory_ / "first");
+    const auto after = open_checkpoint(directory_ / "out");
+    const Weights old_weights(*before);
+    const Weights new_weights(*after);
+    std::size_t repacked = 0;
+    for (const TensorReport& row : report.artifacts[0].tensors) {
+      EXPECT_EQ(values_of(*old_weights.find(row.name)), values_of(*new_weights.find(row.name)));
+      if (row.method != "repack") continue;
+      ++repacked;
+      EXPECT_EQ(row.nmse, 0.0);
+    }
+    EXPECT_EQ(repacked, 14u) << step.from << step.to;
+  }
+}
+
 TEST_F(CheckpointJob1, NotANumberIsNamed) {
   TinyLlama model;
   model.edit = [](const std::string& name, std::vector<float>& values) {
