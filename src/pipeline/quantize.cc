@@ -204,6 +204,9 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   if (!dry_run && any_calibrated(jobs)) statistics = make_statistics(options);
   std::unique_ptr<ImportanceMatrix> importance;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
+  if (has_gguf && options.resume && options.warning) {
+    options.warning("--resume: .gguf files are made from the beginning; nothing of them was kept");
+  }
   if (has_gguf && (!dry_run || options.calibration.text.empty())) {
     importance = importance_for(options);
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "formats/checkpoint.h"
 #include "io/json.h"
@@ -210,6 +211,21 @@ TEST_F(CheckpointJob1, QuantizedCheckpointsAreRepackedWithoutLoss) {
     }
     EXPECT_EQ(repacked, 14u) << step.from << step.to;
   }
+}
+
+TEST_F(CheckpointJob1, TextsShorterThanASampleAreRefused) {
+  TinyLlama().write(directory_ / "model");
+  std::ofstream(directory_ / "short.txt") << "Once upon a time";
+  for (const char* method : {"awq", "gptq", "awq+gptq"}) {
+    QuantizeOptions calibrated = options("gptq:4bit-g32");
+    calibrated.method = method;
+    calibrated.calibration.text = (directory_ / "short.txt").string();
+    calibrated.calibration.seq_len = 512;
+    EXPECT_THROW(quantize(calibrated), ValidationError) << method;
+  }
+  std::set<std::string> left;
+  for (const auto& entry : fs::directory_iterator(directory_)) left.insert(entry.path().filename());
+  EXPECT_EQ(left, (std::set<std::string>{"model", "short.txt"}));
 }
 
 TEST_F(CheckpointJob1, NotANumberIsNamed) {
