@@ -41,7 +41,7 @@ void add_source_options(CLI::App& verb, Arguments& a) {
 
 void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--method", a.options.method,
-                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: search");
+                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: search or gptq");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
   verb.add_option("--calibration", a.options.calibration.text,

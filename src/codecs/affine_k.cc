@@ -54,6 +54,15 @@ void encode_affine(const AffineLayout& layout, const float* values, std::size_t 
   }
 }
 
+AffineBlock affine_block(const ScalarBlock& block) {
+  AffineBlock result{block.scale, block.minimum, {}, {}, block.codes};
+  for (std::size_t s = 0; s < block.scale_codes.size(); ++s) {
+    result.scales[s] = static_cast<std::uint8_t>(block.scale_codes[s]);
+    result.mins[s] = block.minimum_codes[s];
+  }
+  return result;
+}
+
 std::unique_ptr<BlockGrid> make_affine_grid(const AffineLayout& layout) {
   return std::make_unique<AffineGrid>(layout);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "codecs/codec.h"
+#include "codecs/scalar_layout.h"
 #include "kernels/affine_blocks.h"
 
 namespace qwodel {
@@ -17,6 +18,22 @@ struct AffineLayout {
 
 void encode_affine(const AffineLayout& layout, const float* values, std::size_t rows,
                    std::size_t cols, const float* importance, std::byte* out);
+
+AffineBlock affine_block(const ScalarBlock& block);
+
+template <const AffineLayout& layout>
+inline constexpr ScalarLayout kAffineScalars = {
+    .recipe = {.block = kSuperBlock,
+               .group = layout.recipe.sub_block,
+               .lowest = 0,
+               .highest = layout.recipe.levels,
+               .lowest_scale = 0,
+               .highest_scale = layout.recipe.scale_levels,
+               .highest_minimum = layout.recipe.scale_levels},
+    .block_bytes = layout.block_bytes,
+    .pack = [](const ScalarBlock& block, std::byte* out) {
+      layout.pack(affine_block(block), out);
+    }};
 
 // `layout` must outlive the grid.
 std::unique_ptr<BlockGrid> make_affine_grid(const AffineLayout& layout);

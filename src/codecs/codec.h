@@ -37,6 +37,8 @@ class BlockGrid {
   virtual void pack(std::span<std::byte> block) const = 0;
 };
 
+struct ScalarLayout;  // codecs/scalar_layout.h
+
 struct Codec {
   TensorType type;
 
@@ -54,6 +56,9 @@ struct Codec {
 
   // Makes the fit / snap / pack view; null for plain float types.
   std::unique_ptr<BlockGrid> (*make_grid)() = nullptr;
+
+  // How its scales and codes make values; null where values of a block are coded together.
+  const ScalarLayout* scalar = nullptr;
 };
 
 // All codecs, in the order of TensorType.

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "codecs/codec.h"
+#include "codecs/scalar_layout.h"
 #include "core/half.h"
 #include "kernels/codebook_blocks.h"
 #include "kernels/decode_blocks.h"
@@ -130,6 +131,23 @@ class CodebookGrid final : public BlockGrid {
 };
 
 template <const CodebookLayout& layout>
+constexpr ScalarLayout kScalars = {.recipe = {.block = layout.block_size,
+                                              .group = 32,
+                                              .lowest = kCodebook.front(),
+                                              .highest = kCodebook.back(),
+                                              .table = kCodebook,
+                                              .lowest_scale = layout.block_size == 32 ? 1 : -32,
+                                              .highest_scale = layout.block_size == 32 ? 1 : 31,
+                                              .highest_minimum = 0},
+                                   .block_bytes = layout.block_bytes,
+                                   .pack = [](const ScalarBlock& block, std::byte* out) {
+                                     CodebookBlock packed{block.scale, {}, block.codes};
+                                     std::copy_n(block.scale_codes.begin(), packed.scales.size(),
+                                                 packed.scales.begin());
+                                     layout.pack(packed, out);
+                                   }};
+
+template <const CodebookLayout& layout>
 std::unique_ptr<BlockGrid> make_grid() {
   return std::make_unique<CodebookGrid<layout>>();
 }
@@ -139,10 +157,12 @@ std::unique_ptr<BlockGrid> make_grid() {
 extern constinit const Codec codec_iq4_nl{.type = TensorType::iq4_nl,
                                           .encode = encode<kLayoutNL>,
                                           .decode = decode_iq4_nl,
-                                          .make_grid = make_grid<kLayoutNL>};
+                                          .make_grid = make_grid<kLayoutNL>,
+                                          .scalar = &kScalars<kLayoutNL>};
 extern constinit const Codec codec_iq4_xs{.type = TensorType::iq4_xs,
                                           .encode = encode<kLayoutXS>,
                                           .decode = decode_iq4_xs,
-                                          .make_grid = make_grid<kLayoutXS>};
+                                          .make_grid = make_grid<kLayoutXS>,
+                                          .scalar = &kScalars<kLayoutXS>};
 
 }  // namespace qwodel

@@ -80,6 +80,7 @@ std::unique_ptr<BlockGrid> make_q2_k_grid() { return make_affine_grid(kLayout); 
 extern constinit const Codec codec_q2_k{.type = TensorType::q2_k,
                                         .encode = encode_q2_k,
                                         .decode = decode_q2_k,
-                                        .make_grid = make_q2_k_grid};
+                                        .make_grid = make_q2_k_grid,
+                                        .scalar = &kAffineScalars<kLayout>};
 
 }  // namespace qwodel

@@ -82,6 +82,7 @@ std::unique_ptr<BlockGrid> make_q3_k_grid() { return make_symmetric_grid(kLayout
 extern constinit const Codec codec_q3_k{.type = TensorType::q3_k,
                                         .encode = encode_q3_k,
                                         .decode = decode_q3_k,
-                                        .make_grid = make_q3_k_grid};
+                                        .make_grid = make_q3_k_grid,
+                                        .scalar = &kSymmetricScalars<kLayout>};
 
 }  // namespace qwodel

@@ -43,6 +43,7 @@ std::unique_ptr<BlockGrid> make_q4_0_grid() { return make_small_grid(kLayout); }
 extern constinit const Codec codec_q4_0{.type = TensorType::q4_0,
                                         .encode = encode_q4_0,
                                         .decode = decode_q4_0,
-                                        .make_grid = make_q4_0_grid};
+                                        .make_grid = make_q4_0_grid,
+                                        .scalar = &kSmallScalars<kLayout>};
 
 }  // namespace qwodel

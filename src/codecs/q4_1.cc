@@ -45,6 +45,7 @@ std::unique_ptr<BlockGrid> make_q4_1_grid() { return make_small_grid(kLayout); }
 extern constinit const Codec codec_q4_1{.type = TensorType::q4_1,
                                         .encode = encode_q4_1,
                                         .decode = decode_q4_1,
-                                        .make_grid = make_q4_1_grid};
+                                        .make_grid = make_q4_1_grid,
+                                        .scalar = &kSmallScalars<kLayout>};
 
 }  // namespace qwodel

@@ -67,6 +67,7 @@ std::unique_ptr<BlockGrid> make_q4_k_grid() { return make_affine_grid(kLayout); 
 extern constinit const Codec codec_q4_k{.type = TensorType::q4_k,
                                         .encode = encode_q4_k,
                                         .decode = decode_q4_k,
-                                        .make_grid = make_q4_k_grid};
+                                        .make_grid = make_q4_k_grid,
+                                        .scalar = &kAffineScalars<kLayout>};
 
 }  // namespace qwodel

@@ -45,6 +45,7 @@ std::unique_ptr<BlockGrid> make_q5_0_grid() { return make_small_grid(kLayout); }
 extern constinit const Codec codec_q5_0{.type = TensorType::q5_0,
                                         .encode = encode_q5_0,
                                         .decode = decode_q5_0,
-                                        .make_grid = make_q5_0_grid};
+                                        .make_grid = make_q5_0_grid,
+                                        .scalar = &kSmallScalars<kLayout>};
 
 }  // namespace qwodel

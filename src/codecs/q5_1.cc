@@ -47,6 +47,7 @@ std::unique_ptr<BlockGrid> make_q5_1_grid() { return make_small_grid(kLayout); }
 extern constinit const Codec codec_q5_1{.type = TensorType::q5_1,
                                         .encode = encode_q5_1,
                                         .decode = decode_q5_1,
-                                        .make_grid = make_q5_1_grid};
+                                        .make_grid = make_q5_1_grid,
+                                        .scalar = &kSmallScalars<kLayout>};
 
 }  // namespace qwodel

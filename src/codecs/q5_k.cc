@@ -74,6 +74,7 @@ std::unique_ptr<BlockGrid> make_q5_k_grid() { return make_affine_grid(kLayout); 
 extern constinit const Codec codec_q5_k{.type = TensorType::q5_k,
                                         .encode = encode_q5_k,
                                         .decode = decode_q5_k,
-                                        .make_grid = make_q5_k_grid};
+                                        .make_grid = make_q5_k_grid,
+                                        .scalar = &kAffineScalars<kLayout>};
 
 }  // namespace qwodel

@@ -73,6 +73,7 @@ std::unique_ptr<BlockGrid> make_q6_k_grid() { return make_symmetric_grid(kLayout
 extern constinit const Codec codec_q6_k{.type = TensorType::q6_k,
                                         .encode = encode_q6_k,
                                         .decode = decode_q6_k,
-                                        .make_grid = make_q6_k_grid};
+                                        .make_grid = make_q6_k_grid,
+                                        .scalar = &kSymmetricScalars<kLayout>};
 
 }  // namespace qwodel

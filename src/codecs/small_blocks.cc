@@ -83,6 +83,20 @@ void encode_small(const SmallLayout& layout, const float* values, std::size_t ro
   }
 }
 
+// The stored minimum is added, that of a ScalarBlock subtracted.
+SmallBlock small_block(const SmallLayout& layout, const ScalarBlock& block) {
+  constexpr std::uint16_t kSign = 0x8000;
+  SmallBlock small{block.scale, 0, 0, {}};
+  if (layout.affine) small.minimum = static_cast<std::uint16_t>(block.minimum ^ kSign);
+  for (std::size_t i = 0; i < kBlockSize; ++i) {
+    const unsigned code = block.codes[i];
+    std::uint8_t& byte = small.nibbles[i % 16];
+    byte = static_cast<std::uint8_t>(byte | (code & 15u) << (i < 16 ? 0 : 4));
+    small.fifth_bits |= static_cast<std::uint32_t>(code >> 4) << i;
+  }
+  return small;
+}
+
 std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout) {
   return std::make_unique<SmallGrid>(layout);
 }

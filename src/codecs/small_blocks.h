@@ -7,6 +7,7 @@
 #include <span>
 
 #include "codecs/codec.h"
+#include "codecs/scalar_layout.h"
 #include "kernels/round_blocks.h"
 
 namespace qwodel {
@@ -21,6 +22,23 @@ struct SmallLayout {
 
 void encode_small(const SmallLayout& layout, const float* values, std::size_t rows,
                   std::size_t cols, const float* importance, std::byte* out);
+
+SmallBlock small_block(const SmallLayout& layout, const ScalarBlock& block);
+
+template <const SmallLayout& layout>
+inline constexpr ScalarLayout kSmallScalars = {
+    .recipe = {.block = 32,
+               .group = 32,
+               .lowest = layout.affine ? 0 : -layout.levels,
+               .highest = layout.affine ? layout.levels : layout.levels - 1,
+               .lowest_scale = 1,
+               .highest_scale = 1,
+               .highest_minimum = layout.affine ? 1 : 0},
+    .block_bytes = layout.block_bytes,
+    .pack = [](const ScalarBlock& block, std::byte* out) {
+      const SmallBlock small = small_block(layout, block);
+      layout.pack({&small, 1}, out);
+    }};
 
 // `layout` must outlive the grid.
 std::unique_ptr<BlockGrid> make_small_grid(const SmallLayout& layout);

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <memory>
 
 #include "codecs/codec.h"
 #include "formats/tensor_info.h"
 #include "io/atomic_file.h"
 #include "models/general_metadata.h"
 #include "pipeline/forecast.h"
+#include "pipeline/gguf_feedback.h"
 #include "pipeline/tile_encoder.h"
 
 namespace qwodel {
@@ -61,13 +64,14 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Target
 }
 
 void check_method(const std::string& method) {
-  if (method.empty() || method == "search") return;
-  if (method != "rtn" && method != "awq" && method != "gptq") {
-    refuse_option("--method", method, "rtn, search, awq or gptq");
+  constexpr std::array<std::string_view, 3> kOfOthers = {"rtn", "awq", "awq+gptq"};
+  if (method.empty() || method == "search" || GgufJob::is_calibrated(method)) return;
+  if (std::ranges::find(kOfOthers, method) == kOfOthers.end()) {
+    refuse_option("--method", method, "search or gptq");
   }
   throw FormatNotSupportedError({.where = "--method " + method,
                                  .found = "a gguf target",
-                                 .expected = "search, the one method for it so far",
+                                 .expected = "search or gptq, the methods for it so far",
                                  .remedy = "leave --method out"});
 }
 
@@ -78,6 +82,8 @@ std::string method_of(const PlannedTensor& tensor) {
 }
 
 }  // namespace
+
+bool GgufJob::is_calibrated(std::string_view method) { return method == "gptq"; }
 
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
                  const ImportanceMatrix* importance, std::size_t targets, bool dry_run)
@@ -169,13 +175,26 @@ WriteOptions GgufJob::write_options() const {
 Forecast GgufJob::forecast() const { return forecast_run(model_, inputs_, plan_, write_options()); }
 
 void GgufJob::run(ArtifactReport& report) const {
+  std::unique_ptr<StatisticsFile> statistics;
+  std::unique_ptr<GgufFeedback> feedback;
+  if (needs_statistics()) {
+    statistics = std::make_unique<StatisticsFile>(options_.statistics);
+    feedback = std::make_unique<GgufFeedback>(inputs_, plan_, *statistics, BlockFeedbackOptions{});
+  }
   std::vector<TileEncoder> encoders;
   encoders.reserve(plan_.tensors.size());
   for (const PlannedTensor& tensor : plan_.tensors) {
-    encoders.emplace_back(model_.readers[tensor.input], inputs_[tensor.input], tensor);
+    encoders.emplace_back(model_.readers[tensor.input], inputs_[tensor.input], tensor,
+                          feedback.get());
   }
   const auto errors = write_artifact(files_, encoders, write_options());
-  for (std::size_t i = 0; i < errors.size(); ++i) report.tensors[i].nmse = errors[i].nmse();
+  for (std::size_t i = 0; i < errors.size(); ++i) {
+    const PlannedTensor& tensor = plan_.tensors[i];
+    report.tensors[i].nmse = errors[i].nmse();
+    const bool fed_back =
+        feedback && GgufFeedback::can_encode(inputs_[tensor.input], tensor, *statistics);
+    if (fed_back) report.tensors[i].method = options_.method;
+  }
 }
 
 }  // namespace qwodel

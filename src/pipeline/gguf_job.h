@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 #include <vector>
 
 #include "calibrate/importance_matrix.h"
@@ -20,6 +21,10 @@ class GgufJob final : public ArtifactJob {
   GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
           const ImportanceMatrix* importance, std::size_t targets, bool dry_run);
 
+  // Whether a method, by its name, wants statistics of activations.
+  static bool is_calibrated(std::string_view method);
+
+  bool needs_statistics() const override { return is_calibrated(options_.method); }
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;

@@ -104,7 +104,8 @@ class RunStatistics {
  public:
   explicit RunStatistics(const QuantizeOptions& options)
       : path_(options.output.parent_path() /
-              fmt::format(".{}.qstats", options.output.filename().string())) {
+              fmt::format(".{}.qstats", options.output.filename().string())),
+        text_(options.calibration.text) {
     const auto settings = path_.string() + ".json";
     const std::string key = settings_of(options);
     if (options.resume && std::filesystem::exists(path_) && read_text(settings) == key) return;
@@ -137,6 +138,7 @@ class RunStatistics {
   RunStatistics& operator=(const RunStatistics&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  const std::string& text() const { return text_; }  // what they were made of
 
  private:
   void remove() {
@@ -169,6 +171,7 @@ class RunStatistics {
   }
 
   std::filesystem::path path_;
+  std::string text_;
   bool kept_ = false;
 };
 
@@ -201,14 +204,18 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   Jobs jobs = plan_checkpoints(options, model, targets);
   if (!dry_run) refuse_existing(jobs);
   std::unique_ptr<RunStatistics> statistics;
-  if (!dry_run && any_calibrated(jobs)) statistics = make_statistics(options);
-  std::unique_ptr<ImportanceMatrix> importance;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   if (has_gguf && options.resume && options.warning) {
     options.warning("--resume: .gguf files are made from the beginning; nothing of them was kept");
   }
+  const bool calibrates =
+      any_calibrated(jobs) || (has_gguf && GgufJob::is_calibrated(options.method));
+  if (!dry_run && calibrates) statistics = make_statistics(options);
+  std::unique_ptr<ImportanceMatrix> importance;
   if (has_gguf && (!dry_run || options.calibration.text.empty())) {
     importance = importance_for(options);
+    // The artifact says where its importance comes from; the file of this run is gone by then.
+    if (statistics && importance) importance->file = statistics->text();
   }
   plan_ggufs(options, model, targets, importance.get(), dry_run, jobs);
   if (!dry_run) refuse_existing(jobs);

@@ -28,8 +28,9 @@ const Codec& codec_of(TensorType type, const std::string& name) {
 }  // namespace
 
 TileEncoder::TileEncoder(const ModelTensorReader& reader, const PlanInput& input,
-                         const PlannedTensor& planned)
+                         const PlannedTensor& planned, const RowEncoder* rows)
     : reader_(&reader),
+      row_encoder_(rows),
       name_(input.name),
       stored_(input.stored),
       type_(planned.type),
@@ -100,6 +101,21 @@ bool TileEncoder::copy_stored_blocks(const Tile& tile, Scratch& scratch) const {
   return true;
 }
 
+void TileEncoder::encode_rows(const Tile& tile, Scratch& scratch) const {
+  const auto rows = static_cast<std::size_t>(tile.rows);
+  const auto cols = static_cast<std::size_t>(cols_);
+  if (row_encoder_ != nullptr && row_encoder_->encodes(tile)) {
+    row_encoder_->encode(tile, {scratch.values.data(), rows, cols}, scratch.bytes.data());
+    return;
+  }
+  const float* importance = importance_ == nullptr
+                                ? nullptr
+                                : importance_->data() + tile.first_row / rows_per_matrix_ %
+                                                            (importance_->size() / cols) * cols;
+  codec_of(type_, name_)
+      .encode(scratch.values.data(), rows, cols, importance, scratch.bytes.data());
+}
+
 TileResult TileEncoder::encode(const Tile& tile, Scratch& scratch) const {
   const auto rows = static_cast<std::size_t>(tile.rows);
   const auto cols = static_cast<std::size_t>(cols_);
@@ -117,11 +133,7 @@ TileResult TileEncoder::encode(const Tile& tile, Scratch& scratch) const {
   } else {
     const Codec& codec = codec_of(type_, name_);
     read_values(tile, scratch);
-    const float* importance = importance_ == nullptr
-                                  ? nullptr
-                                  : importance_->data() + tile.first_row / rows_per_matrix_ %
-                                                              (importance_->size() / cols) * cols;
-    codec.encode(scratch.values.data(), rows, cols, importance, scratch.bytes.data());
+    encode_rows(tile, scratch);
     codec.decode(scratch.bytes.data(), rows * cols, scratch.decoded.data());
     check_finite(scratch.decoded, tile, "after encoding",
                  "values are too large for the type: choose another, such as BF16");

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/matrix.h"
 #include "kernels/error_sums.h"
 #include "plan/tensor_plan.h"
 #include "sources/model_tensor_reader.h"
@@ -26,6 +27,19 @@ struct TileResult {
   ErrorSums errors;        // decoded values against the values before encoding
 };
 
+// Another way than the codec's own from rows to bytes.
+class RowEncoder {
+ public:
+  virtual ~RowEncoder() = default;
+
+  // Whether it takes the rows of this tile; else the codec does.
+  virtual bool encodes(const Tile& tile) const = 0;
+
+  // Writes the blocks of values [tile.rows, cols], which are finite. May run on several threads at
+  // once. Throws QuantizationError.
+  virtual void encode(const Tile& tile, ConstMatrixView values, std::byte* out) const = 0;
+};
+
 // Immutable; encode() may run on several threads at once, each with its own scratch.
 class TileEncoder {
  public:
@@ -36,8 +50,9 @@ class TileEncoder {
     std::vector<std::byte> bytes;
   };
 
-  TileEncoder(const ModelTensorReader& reader, const PlanInput& input,
-              const PlannedTensor& planned);
+  // `rows` is asked first for tiles that are not copied; null: there is none.
+  TileEncoder(const ModelTensorReader& reader, const PlanInput& input, const PlannedTensor& planned,
+              const RowEncoder* rows = nullptr);
 
   // Encodes a tile into scratch.bytes. Throws QuantizationError for values that are not finite, or
   // not finite once encoded (half overflow), naming the tensor and the position.
@@ -56,11 +71,13 @@ class TileEncoder {
  private:
   void read_values(const Tile& tile, Scratch& scratch) const;
   bool rounds_to_stored() const;
+  void encode_rows(const Tile& tile, Scratch& scratch) const;
   bool copy_stored_blocks(const Tile& tile, Scratch& scratch) const;
   void check_finite(const std::vector<float>& values, const Tile& tile, const char* what,
                     const char* remedy) const;
 
   const ModelTensorReader* reader_;
+  const RowEncoder* row_encoder_;
   std::string name_;
   TensorType stored_;
   TensorType type_;
