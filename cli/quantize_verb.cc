@@ -68,6 +68,22 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--target-bpw", a.target_bpw, "choose types to reach these bits per weight");
 }
 
+void add_coreml_options(CLI::App& verb, Arguments& a) {
+  CoremlPackageOptions& coreml = a.options.coreml;
+  verb.add_option("--minimum-target", coreml.minimum_target,
+                  "coreml: oldest system: ios16, ios17, ios18");
+  verb.add_option("--form", coreml.form, "coreml: stateful, stateless; auto: stateful from ios18");
+  verb.add_option("--context-length", coreml.context_length,
+                  "coreml: tokens a model remembers; 0: 2048");
+  verb.add_option("--sequence-length", coreml.sequence_lengths,
+                  "coreml, stateless: tokens of a call; several with commas; default: any")
+      ->delimiter(',');
+  verb.add_flag("--last-logits-only", coreml.last_logits_only,
+                "coreml: logits of a call's last token only");
+  verb.add_option("--granularity", coreml.granularity,
+                  "coreml: per_tensor, per_channel, per_block:N, per_grouped_channel:N");
+}
+
 void add_run_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--threads", a.options.threads, "worker threads; 0: one per core");
   verb.add_option("--max-memory", a.max_memory, "memory for buffers, such as 4G");
@@ -180,6 +196,7 @@ std::function<int()> add(CLI::App& app, Common& common, const std::string& name,
   CLI::App* verb = add_verb(app, common, name, summary, example);
   add_source_options(*verb, *arguments);
   add_method_options(*verb, *arguments);
+  add_coreml_options(*verb, *arguments);
   add_run_options(*verb, *arguments);
   return [arguments, &common, only_plan] { return run(*arguments, common, only_plan); };
 }

@@ -21,6 +21,17 @@
 
 namespace qwodel {
 
+// Of a Core ML package.
+struct CoremlPackageOptions {
+  std::string minimum_target = "ios18";  // the oldest system that runs it: ios16, ios17, ios18
+  std::string form = "auto";             // stateful, stateless; auto: stateful from ios18 on
+  std::uint64_t context_length = 0;      // 0: 2048, or what the model has if that is less
+  std::vector<std::uint64_t>
+      sequence_lengths;           // tokens of a call of a stateless package; none: any
+  bool last_logits_only = false;  // of a call
+  std::string granularity;        // per_tensor, per_channel, per_block:N, per_grouped_channel:N
+};
+
 struct QuantizeOptions {
   std::filesystem::path model;  // Hugging Face directory, or .gguf
   std::vector<std::string>
@@ -45,6 +56,8 @@ struct QuantizeOptions {
   std::string arch_as;        // treat an unknown Llama-shaped class as this: "llama"
   std::string tokenizer_pre;  // overrides tokenizer.ggml.pre
   std::string model_name;     // overrides general.name
+
+  CoremlPackageOptions coreml;
 
   int threads = 0;                   // 0: one per core
   std::uint64_t max_memory = 0;      // bytes the job may use for its buffers; 0: its default

@@ -13,6 +13,7 @@
 #include "io/json.h"
 #include "pipeline/calibration.h"
 #include "pipeline/checkpoint_job.h"
+#include "pipeline/coreml_job.h"
 #include "pipeline/gguf_job.h"
 #include "pipeline/memory.h"
 
@@ -62,11 +63,14 @@ void check_runtimes(const QuantizeOptions& options, const ArtifactFacts& facts) 
                                  .remedy = fmt::format("{} ({})", first.remedy, first.source)});
 }
 
-// The checkpoint targets, planned; those for GGUF are planned once there is importance.
+// The targets other than GGUF, planned; those for GGUF are planned once there is importance.
 Jobs plan_checkpoints(const QuantizeOptions& options, const SourceModel& model,
                       const std::vector<Target>& targets) {
   Jobs jobs(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i].coreml) {
+      jobs[i] = std::make_unique<CoremlJob>(options, model, targets[i], targets.size());
+    }
     if (!targets[i].linears) {
       check_runtimes(options, {.backend = targets[i].backend});
       continue;

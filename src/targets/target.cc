@@ -9,6 +9,7 @@
 #include "qwodel/error.h"
 #include "targets/awq/awq_target.h"
 #include "targets/compressed_tensors/compressed_tensors_target.h"
+#include "targets/coreml/coreml_target.h"
 #include "targets/gguf/gguf_target.h"
 #include "targets/gptq/gptq_target.h"
 
@@ -23,7 +24,7 @@ constexpr std::array kBackends = {
             parse_gptq_format},
     Backend{"ct", "vLLM, SGLang, transformers", "W4A16", "", compressed_tensors_formats,
             parse_compressed_tensors_format},
-    Backend{"coreml", "iOS, macOS", "int4", "float16, int8_linear, int4, int6"},
+    Backend{"coreml", "iOS, macOS", "int4", "", coreml_formats, parse_coreml_format},
 };
 
 const Backend* find_backend(std::string_view name) {

@@ -11,6 +11,7 @@
 
 #include "codecs/group_int.h"
 #include "plan/file_type.h"
+#include "targets/coreml/compression.h"
 
 namespace qwodel {
 
@@ -25,6 +26,7 @@ struct Target {
   std::string name;  // "Q4_K_M", "AWQ", "GPTQ-Int4": the encoding part of file names
   FileType file_type = FileType::q4_k_m;  // of gguf
   std::optional<GroupIntScheme> linears;  // of awq, gptq and ct: how linears are quantized
+  std::optional<WeightScheme> coreml = std::nullopt;  // of coreml: how weights are stored
 };
 
 struct Backend {

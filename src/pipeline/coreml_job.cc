@@ -1,0 +1,169 @@
+#include "pipeline/coreml_job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "formats/mlpackage/package.h"
+#include "io/atomic_directory.h"
+#include "io/atomic_file.h"
+#include "models/build_graph.h"
+#include "models/general_metadata.h"
+#include "pipeline/coreml_options.h"
+#include "pipeline/coreml_weights.h"
+#include "pipeline/memory.h"
+#include "pipeline/progress_meter.h"
+#include "pipeline/tokenizer_folder.h"
+#include "qwodel/error.h"
+#include "targets/coreml/coreml_target.h"
+
+namespace qwodel {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path artifact_path(const QuantizeOptions& options, const SourceModel& model,
+                       const Target& target, std::size_t targets) {
+  const bool names_it = options.output.extension() == ".mlpackage";
+  if (targets == 1 && names_it) return options.output;
+  if (targets > 1 && names_it) {
+    refuse_option("-o", options.output.string(), "a directory, because there are several targets");
+  }
+  return options.output / (artifact_name(model.spec.metadata, target.name) + ".mlpackage");
+}
+
+std::vector<WeightScheme> schemes_of(const std::vector<WeightChoice>& choices) {
+  std::vector<WeightScheme> schemes;
+  for (const WeightChoice& choice : choices) schemes.push_back(choice.scheme);
+  return schemes;
+}
+
+void check_method(const std::string& method) {
+  if (method.empty() || method == "rtn" || method == "search") return;
+  if (method != "awq" && method != "gptq") {
+    refuse_option("--method", method, "rtn, search, awq or gptq");
+  }
+  throw FormatNotSupportedError({.where = "--method " + method,
+                                 .found = "a coreml target",
+                                 .expected = "rtn or search, the methods for it so far",
+                                 .remedy = "leave --method out"});
+}
+
+std::uint64_t bytes_of(const StoredWeight& weight, const BlobLayout& layout) {
+  std::uint64_t bytes = 0;
+  for (const std::size_t blob : {weight.codes, weight.scales, weight.offsets, weight.tables}) {
+    if (blob != kNoBlob) bytes += layout.blobs()[blob].bytes;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+CoremlJob::CoremlJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
+                     std::size_t targets)
+    : options_(options),
+      model_(model),
+      target_(target),
+      path_(artifact_path(options, model, target, targets)),
+      graph_(build_graph(model.spec)),
+      weights_(graph_, model.readers),
+      form_(coreml_options(options.coreml, graph_)),
+      choices_(plan_weights(graph_, with_granularity(*target.coreml, options.coreml.granularity),
+                            form_.version)) {
+  check_method(options.method);
+  lowered_ = lower_graph(graph_, weights_, form_, schemes_of(choices_));
+  describe(lowered_.model);
+}
+
+void CoremlJob::describe(coreml::Model& model) const {
+  coreml::Metadata& metadata = *model.mutable_description()->mutable_metadata();
+  const GgufMetadata& source = model_.spec.metadata;
+  const std::string name = source.find_string("general.name").value_or("language model");
+  metadata.set_short_description(fmt::format("{}, {}", name, target_.name));
+  metadata.set_license(source.find_string("general.license").value_or(""));
+  metadata.set_version_string("1");
+  auto& more = *metadata.mutable_user_defined();
+  more["com.qwodel.version"] = QWODEL_VERSION;
+  more["com.qwodel.encoding"] = target_.name;
+  more["com.qwodel.architecture"] = model_.spec.architecture;
+  more["com.qwodel.context_length"] = std::to_string(form_.context_length);
+}
+
+ArtifactReport CoremlJob::report() const {
+  ArtifactReport report;
+  report.path = path_;
+  report.target = fmt::format("{}:{}", target_.backend, target_.name);
+  std::uint64_t values = 0;
+  std::uint64_t bytes = 0;
+  for (const StoredWeight& weight : lowered_.file.weights) {
+    const std::uint64_t size = bytes_of(weight, lowered_.file.layout);
+    values += weight.rows * weight.columns;
+    bytes += size;
+    report.tensors.push_back({.name = graph_.weights[weight.weight].name,
+                              .type = name_of(weight.scheme),
+                              .bytes = size,
+                              .method = weight.scheme.form == WeightForm::float16   ? "convert"
+                                        : weight.scheme.form == WeightForm::palette ? "kmeans"
+                                                                                    : "rtn",
+                              .reason = choices_[weight.weight].reason,
+                              .nmse = std::nullopt});
+  }
+  report.bytes = lowered_.file.layout.file_size() + lowered_.model.ByteSizeLong();
+  if (values > 0) {
+    report.bits_per_weight = 8.0 * static_cast<double>(bytes) / static_cast<double>(values);
+  }
+  return report;
+}
+
+std::vector<std::string> CoremlJob::warnings() const {
+  const auto quantized = std::ranges::count_if(
+      model_.readers, [](const ModelTensorReader& reader) { return reader.was_quantized(); });
+  if (quantized == 0 || target_.coreml->form == WeightForm::float16) return {};
+  return {
+      fmt::format("{} tensors of {} are quantized already and lose quality a second time; a "
+                  "16-bit source is better",
+                  quantized, options_.model.string())};
+}
+
+void CoremlJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
+
+Forecast CoremlJob::forecast() const {
+  constexpr std::uint64_t kTileBytes = (std::uint64_t{1} << 18) * 16;
+  constexpr double kSecondsPerValue = 4e-9;
+  double values = 0;
+  for (const StoredWeight& weight : lowered_.file.weights) {
+    values += static_cast<double>(weight.rows * weight.columns);
+  }
+  const int threads = thread_count(options_);
+  return {.peak_memory_bytes = resident_memory() + static_cast<std::uint64_t>(threads) * kTileBytes,
+          .encode_seconds = values * kSecondsPerValue / threads};
+}
+
+void CoremlJob::run(ArtifactReport& report) const {
+  AtomicDirectory directory(path_, options_.force);
+  const fs::path weights_path = directory.staging() / package_weights_path();
+  fs::create_directories(weights_path.parent_path());
+  std::vector<const ModelTensorReader*> readers;
+  for (const GraphWeight& weight : graph_.weights) {
+    readers.push_back(&model_.readers[weight.tensor]);
+  }
+  WeightFit fit;
+  fit.search = options_.method == "search";
+  const std::vector<WeightFit> fits(lowered_.file.weights.size(), fit);
+  std::uint64_t total = 0;
+  for (const TensorReport& row : report.tensors) total += row.bytes;
+  ProgressMeter meter("quantize", total, &options_.progress, options_.cancel);
+  const WrittenWeights written = write_coreml_weights(lowered_.file, graph_, readers, fits,
+                                                      weights_path, thread_count(options_), meter);
+  meter.finish();
+  for (std::size_t i = 0; i < written.errors.size(); ++i) {
+    report.tensors[i].nmse = written.errors[i].nmse();
+  }
+  write_package_files(directory.staging(), lowered_.model, written.hash);
+  verify_coreml_weights(weights_path, written);
+  report.bytes = MlPackage(directory.staging()).bytes();
+  write_tokenizer_folder(*model_.checkpoint, path_, options_.force);
+  directory.commit();
+}
+
+}  // namespace qwodel

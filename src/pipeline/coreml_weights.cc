@@ -1,0 +1,238 @@
+#include "pipeline/coreml_weights.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "graph/task_threads.h"
+#include "io/mapped_file.h"
+#include "io/positioned_file.h"
+#include "kernels/convert.h"
+#include "qwodel/error.h"
+
+namespace qwodel {
+namespace {
+
+constexpr std::uint64_t kTileValues = std::uint64_t{1} << 18;
+// Codes of so many rows are whole bytes, whatever their bits.
+constexpr std::uint64_t kRowStep = 8;
+
+struct Tile {
+  std::size_t weight = 0;  // index into WeightFile::weights
+  std::uint64_t row = 0;
+  std::uint64_t rows = 0;
+};
+
+struct TileResult {
+  std::vector<WrittenPiece> pieces;
+  ErrorSums errors;
+};
+
+std::vector<Tile> tiles_of(const StoredWeight& weight, std::size_t index, std::uint64_t row_step) {
+  const std::uint64_t least = std::lcm(kRowStep, row_step);
+  const std::uint64_t step = std::max(least, kTileValues / weight.columns / least * least);
+  std::vector<Tile> tiles;
+  for (std::uint64_t row = 0; row < weight.rows; row += step) {
+    tiles.push_back({index, row, std::min(step, weight.rows - row)});
+  }
+  return tiles;
+}
+
+void read_rows(const StoredWeight& weight, const ModelTensorReader& reader, const Tile& tile,
+               std::span<float> values) {
+  const std::uint64_t first = weight.first_row + tile.row;
+  if (weight.order.head_dim == 0) {
+    reader.read(first * weight.columns, values);
+  } else {
+    const auto columns = static_cast<std::size_t>(weight.columns);
+    for (std::uint64_t r = 0; r < tile.rows; ++r) {
+      reader.read(weight.order.source_row(first + r) * weight.columns,
+                  values.subspan(static_cast<std::size_t>(r) * columns, columns));
+    }
+  }
+  for (const auto part : reader.storage(first * weight.columns, values.size())) drop_pages(part);
+}
+
+// A tile's values, and as halves.
+struct TileValues {
+  std::vector<float> values;
+  std::vector<std::uint16_t> halves;
+  HalfMatrix matrix;
+};
+
+// Reads and encodes a package's weights; each tile by itself.
+class TileWriter {
+ public:
+  TileWriter(const WeightFile& file, const Graph& graph,
+             std::span<const ModelTensorReader* const> readers, PositionedFile& out)
+      : file_(file), graph_(graph), readers_(readers), out_(out) {}
+
+  TileValues read(const Tile& tile) const {
+    const StoredWeight& weight = file_.weights[tile.weight];
+    TileValues result;
+    result.values.resize(static_cast<std::size_t>(tile.rows * weight.columns));
+    read_rows(weight, *readers_[weight.weight], tile, result.values);
+    check(weight, result.values);
+    result.halves.resize(result.values.size());
+    float_to_half(result.values.data(), result.values.size(), result.halves.data());
+    result.matrix = {result.halves.data(), static_cast<std::size_t>(tile.rows),
+                     static_cast<std::size_t>(weight.columns)};
+    return result;
+  }
+
+  TileResult write(const Tile& tile, const WeightEncoder& encoder) {
+    const StoredWeight& weight = file_.weights[tile.weight];
+    const TileValues from = read(tile);
+    const EncodedRows encoded = encoder.encode(from.matrix, tile.row == 0);
+    TileResult result;
+    const WeightScheme& scheme = weight.scheme;
+    const std::uint64_t scales_per_row = scheme.block == 0 ? 1 : weight.columns / scheme.block;
+    const std::uint64_t scale = scheme.per_tensor ? 0 : tile.row * scales_per_row;
+    const std::uint64_t table =
+        scheme.group_rows == 0 ? 0 : (tile.row / scheme.group_rows) << scheme.bits;
+    const CompressedWeight& parts = encoded.stored;
+    put(weight.codes, tile.row * weight.columns * scheme.bits / 8, parts.codes, result);
+    put(weight.scales, scale * 2, std::as_bytes(std::span(parts.scales)), result);
+    put(weight.offsets, scale * scheme.bits / 8, parts.offsets, result);
+    put(weight.tables, table * 2, std::as_bytes(std::span(parts.tables)), result);
+    result.errors = error_sums(from.values.data(), encoded.decoded.data(), encoded.decoded.size());
+    return result;
+  }
+
+ private:
+  void put(std::size_t blob, std::uint64_t offset, std::span<const std::byte> bytes,
+           TileResult& result) {
+    if (bytes.empty()) return;
+    const std::uint64_t position = file_.layout.blobs()[blob].data_position() + offset;
+    out_.write_at(position, bytes);
+    result.pieces.push_back({position, bytes.size(), XXH3_64bits(bytes.data(), bytes.size())});
+  }
+
+  void check(const StoredWeight& weight, std::span<const float> values) const {
+    const std::string& name = graph_.weights[weight.weight].name;
+    if (const std::size_t at = find_non_finite(values.data(), values.size()); at < values.size()) {
+      throw QuantizationError({.where = fmt::format("tensor {}", name),
+                               .found = fmt::format("{} in the checkpoint", values[at]),
+                               .expected = "finite values",
+                               .remedy = "the checkpoint is damaged: get it again"});
+    }
+    if (count_half_overflow(values.data(), values.size()) == 0) return;
+    const float largest = *std::ranges::max_element(
+        values, {}, [](float value) { return value < 0 ? -value : value; });
+    throw FormatNotSupportedError({.where = fmt::format("tensor {}", name),
+                                   .found = fmt::format("the value {}", largest),
+                                   .expected = "values within half precision, up to 65504, which "
+                                               "Core ML computes in",
+                                   .remedy = "use a gguf target"});
+  }
+
+  const WeightFile& file_;
+  const Graph& graph_;
+  std::span<const ModelTensorReader* const> readers_;
+  PositionedFile& out_;
+};
+
+TileResult write_frame(const WeightFile& file, PositionedFile& out) {
+  TileResult result;
+  const auto put = [&](std::uint64_t position, std::span<const std::byte> bytes) {
+    out.write_at(position, bytes);
+    result.pieces.push_back({position, bytes.size(), XXH3_64bits(bytes.data(), bytes.size())});
+  };
+  put(0, file.layout.header());
+  for (const Blob& blob : file.layout.blobs()) put(blob.position, BlobLayout::metadata(blob));
+  for (const StoredConstant& constant : file.constants) {
+    put(file.layout.blobs()[constant.blob].data_position(), constant.bytes);
+  }
+  return result;
+}
+
+WeightEncoder make_encoder(const StoredWeight& weight, std::span<const WeightFit> fits,
+                           std::size_t index) {
+  return {weight.scheme, fits.empty() ? WeightFit() : fits[index], weight.rows, weight.columns};
+}
+
+// Whether an encoder sees all values before it encodes any; its histogram takes memory until then.
+bool needs_scan(const WeightScheme& scheme) {
+  return scheme.form == WeightForm::palette
+             ? scheme.group_rows == 0
+             : scheme.form == WeightForm::linear && scheme.per_tensor;
+}
+
+}  // namespace
+
+WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
+                                    std::span<const ModelTensorReader* const> readers,
+                                    std::span<const WeightFit> fits,
+                                    const std::filesystem::path& path, int threads,
+                                    ProgressMeter& meter) {
+  PositionedFile out(path, PositionedFile::Mode::create, file.layout.file_size());
+  TileWriter writer(file, graph, readers, out);
+  std::vector<std::optional<WeightEncoder>> encoders(file.weights.size());
+  std::vector<std::size_t> scanned;
+  for (std::size_t i = 0; i < file.weights.size(); ++i) {
+    if (needs_scan(file.weights[i].scheme)) {
+      scanned.push_back(i);
+    } else {
+      encoders[i] = make_encoder(file.weights[i], fits, i);
+    }
+  }
+  const TaskThreads workers(threads);
+  workers.run(scanned.size(), [&](std::size_t i) {
+    const std::size_t index = scanned[i];
+    WeightEncoder encoder = make_encoder(file.weights[index], fits, index);
+    for (const Tile& tile : tiles_of(file.weights[index], index, 1)) {
+      encoder.scan(writer.read(tile).matrix);
+    }
+    encoder.finish_scan();
+    encoders[index] = std::move(encoder);
+  });
+  std::vector<Tile> tiles;
+  for (std::size_t i = 0; i < file.weights.size(); ++i) {
+    const auto more = tiles_of(file.weights[i], i, encoders[i]->row_step());
+    tiles.insert(tiles.end(), more.begin(), more.end());
+  }
+  std::vector<TileResult> results(tiles.size());
+  std::mutex mutex;
+  workers.run(tiles.size(), [&](std::size_t i) {
+    results[i] = writer.write(tiles[i], *encoders[tiles[i].weight]);
+    std::uint64_t bytes = 0;
+    for (const WrittenPiece& piece : results[i].pieces) bytes += piece.bytes;
+    const std::lock_guard lock(mutex);
+    meter.advance(bytes);
+  });
+  WrittenWeights written;
+  written.pieces = write_frame(file, out).pieces;
+  written.errors.resize(file.weights.size());
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    written.pieces.insert(written.pieces.end(), results[i].pieces.begin(), results[i].pieces.end());
+    written.errors[tiles[i].weight].add(results[i].errors);
+  }
+  for (const WrittenPiece& piece : written.pieces) {
+    written.hash = XXH3_64bits_withSeed(&piece.hash, sizeof(piece.hash), written.hash);
+  }
+  out.sync();
+  return written;
+}
+
+void verify_coreml_weights(const std::filesystem::path& path, const WrittenWeights& written) {
+  const MappedFile file(path);
+  for (const WrittenPiece& piece : written.pieces) {
+    const auto bytes = file.bytes().subspan(static_cast<std::size_t>(piece.position),
+                                            static_cast<std::size_t>(piece.bytes));
+    const bool same = XXH3_64bits(bytes.data(), bytes.size()) == piece.hash;
+    drop_pages(bytes);
+    if (same) continue;
+    throw ValidationError({.where = path.string(),
+                           .found = fmt::format("other bytes at {}", piece.position),
+                           .expected = "what was written",
+                           .remedy = "check the disk; nothing was put at the output path"},
+                          ErrorCode::verification_failed);
+  }
+}
+
+}  // namespace qwodel

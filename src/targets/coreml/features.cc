@@ -1,0 +1,83 @@
+#include "targets/coreml/features.h"
+
+#include <algorithm>
+
+namespace qwodel {
+namespace {
+
+using coreml::ArrayFeatureType;
+
+ArrayFeatureType& add_array(coreml::FeatureDescription& feature, const std::string& name,
+                            const std::string& summary, ArrayFeatureType::ArrayDataType type) {
+  feature.set_name(name);
+  feature.set_short_description(summary);
+  ArrayFeatureType& array = *feature.mutable_type()->mutable_multi_array_type();
+  array.set_data_type(type);
+  return array;
+}
+
+// Flexible extents go from 1 to `longest` and are 1 by default.
+void set_ranges(const MilDims& dims, std::uint64_t longest, ArrayFeatureType& array) {
+  for (const std::int64_t extent : dims) {
+    array.add_shape(extent == kFlexible ? 1 : extent);
+    coreml::SizeRange& range = *array.mutable_shape_range()->add_size_ranges();
+    range.set_lower_bound(extent == kFlexible ? 1 : static_cast<std::uint64_t>(extent));
+    range.set_upper_bound(extent == kFlexible ? static_cast<std::int64_t>(longest) : extent);
+  }
+}
+
+void set_shape(const MilDims& dims, ArrayFeatureType& array) {
+  for (const std::int64_t extent : dims) array.add_shape(extent);
+}
+
+void set_lengths(const std::vector<std::uint64_t>& lengths, ArrayFeatureType& array) {
+  for (const std::uint64_t length : lengths) {
+    auto& shape = *array.mutable_enumerated_shapes()->add_shapes();
+    shape.add_shape(1);
+    shape.add_shape(static_cast<std::int64_t>(length));
+  }
+  set_shape({1, static_cast<std::int64_t>(lengths.front())}, array);
+}
+
+void add_state(const MilValue& value, const std::string& summary,
+               coreml::ModelDescription& description) {
+  coreml::FeatureDescription& feature = *description.add_state();
+  feature.set_name(value.name);
+  feature.set_short_description(summary);
+  ArrayFeatureType& array = *feature.mutable_type()->mutable_state_type()->mutable_array_type();
+  array.set_data_type(ArrayFeatureType::FLOAT16);
+  set_shape(value.dims, array);
+}
+
+}  // namespace
+
+void describe_features(const Lowering& lowering, const MilValue& ids, const MilValue& logits,
+                       coreml::ModelDescription& description) {
+  const CoremlOptions& options = lowering.options;
+  ArrayFeatureType& tokens = add_array(*description.add_input(), ids.name, "Token ids of this call",
+                                       ArrayFeatureType::INT32);
+  if (options.sequence_lengths.size() > 1) {
+    set_lengths(options.sequence_lengths, tokens);
+  } else if (ids.dims[1] == kFlexible) {
+    set_ranges(ids.dims, options.context_length, tokens);
+  } else {
+    set_shape(ids.dims, tokens);
+  }
+  if (const auto& mask = lowering.sequence.mask) {
+    set_ranges(mask->dims, options.context_length,
+               add_array(*description.add_input(), mask->name,
+                         "Added to attention scores: 0 where a token sees a position, -30000 where "
+                         "not; as many columns as tokens so far with those of this call",
+                         ArrayFeatureType::FLOAT16));
+  }
+  ArrayFeatureType& output =
+      add_array(*description.add_output(), logits.name, "Scores of the token that follows",
+                ArrayFeatureType::FLOAT16);
+  if (std::ranges::count(logits.dims, kFlexible) == 0) set_shape(logits.dims, output);
+  if (lowering.caches) {
+    add_state(lowering.caches->keys.state, "Keys of the tokens so far", description);
+    add_state(lowering.caches->values.state, "Values of the tokens so far", description);
+  }
+}
+
+}  // namespace qwodel

@@ -1,0 +1,138 @@
+#include "targets/coreml/lower_graph.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <variant>
+
+#include "qwodel/error.h"
+#include "targets/coreml/features.h"
+#include "targets/coreml/lowering.h"
+#include "targets/coreml/mil_ops.h"
+
+namespace qwodel {
+namespace {
+
+// One stage's operations in order.
+class StageLowering {
+ public:
+  StageLowering(Lowering& lowering, const Stage& stage, const MilValue& ids)
+      : lowering_(lowering), stage_(stage), ids_(ids), values_(stage.values.size()) {}
+
+  Activation run(Activation input) {
+    if (stage_.input != kNoId) values_[stage_.input] = std::move(input);
+    for (const Op& op : stage_.ops) {
+      op_ = &op;
+      values_[op.output] = std::visit([this](const auto& kind) { return lower(kind); }, op.kind);
+    }
+    return values_[stage_.output];
+  }
+
+ private:
+  Activation& in(std::size_t i = 0) { return values_[op_->inputs[i]]; }
+
+  Activation lower(const EmbeddingOp& op) { return lower_embedding(lowering_, op, ids_); }
+  Activation lower(const PositionEmbeddingOp& op) { return lower_positions(lowering_, op, in()); }
+  Activation lower(const LinearOp& op) { return lower_linear(lowering_, op, in()); }
+  Activation lower(const HeadLinearOp& op) { return lower_head_linear(lowering_, op, in()); }
+  Activation lower(const NormOp& op) { return lower_norm(lowering_, op, in()); }
+  Activation lower(const RopeOp& op) {
+    return lower_rope(lowering_, op, lowering_.orders.ropes.contains(op_), in());
+  }
+  Activation lower(const AttentionOp& op) {
+    return lower_attention(lowering_, op, in(0), in(1), in(2));
+  }
+  Activation lower(const ActivationOp& op) { return lower_activation(lowering_, op, in()); }
+  Activation lower(const AddOp&) { return lower_pair(lowering_, "add", in(0), in(1)); }
+  Activation lower(const MulOp&) { return lower_pair(lowering_, "mul", in(0), in(1)); }
+  Activation lower(const ScaleOp& op) { return lower_scale(lowering_, op, in()); }
+  Activation lower(const SoftcapOp& op) { return lower_softcap(lowering_, op, in()); }
+  Activation lower(const ClampOp& op) { return lower_clamp(lowering_, op, in()); }
+  Activation lower(const SliceOp& op) { return lower_slice(lowering_, op, in()); }
+  Activation lower(const ConcatOp& op) { return lower_concat(lowering_, op, in(0), in(1)); }
+  Activation lower(const RouteOp&) { refuse_experts(); }
+  Activation lower(const ExpertLinearOp&) { refuse_experts(); }
+  Activation lower(const CombineOp&) { refuse_experts(); }
+
+  [[noreturn]] void refuse_experts() const {
+    throw FormatNotSupportedError(
+        {.where = stage_.name,
+         .found = "experts that are chosen for each token",
+         .expected = "a dense model: Core ML has no operation that reads only the chosen weights, "
+                     "and running all experts would cost many times the work",
+         .remedy = "use a gguf target, such as gguf:Q4_K_M"});
+  }
+
+  Lowering& lowering_;
+  const Stage& stage_;
+  const MilValue& ids_;
+  std::vector<Activation> values_;
+  const Op* op_ = nullptr;
+};
+
+// Inputs, states and the positions of a call.
+MilValue add_inputs(Lowering& lowering) {
+  MilBuilder& mil = lowering.mil;
+  Sequence& sequence = lowering.sequence;
+  const auto& lengths = lowering.options.sequence_lengths;
+  if (lengths.size() == 1) sequence.queries = static_cast<std::int64_t>(lengths.front());
+  const MilValue ids = mil.input("inputIds", mil::INT32, {1, sequence.queries});
+  if (lowering.options.stateful) {
+    sequence.mask = mil.input("causalMask", mil::FLOAT16, {1, 1, kFlexible, kFlexible});
+    lowering.caches = make_caches(lowering);
+    sequence.end = extent(mil, "end", *sequence.mask, 3);
+    const MilValue queries = extent(mil, "queries", ids, 1);
+    sequence.past = elementwise(mil, "sub", "past", sequence.end, queries);
+    return ids;
+  }
+  sequence.keys = sequence.queries;
+  sequence.past = mil.integers({0});
+  sequence.end = sequence.queries == kFlexible
+                     ? extent(mil, "end", ids, 1)
+                     : mil.integers({static_cast<std::int32_t>(sequence.queries)});
+  return ids;
+}
+
+// The last row of [1, queries, width].
+MilValue last_row(MilBuilder& mil, const MilValue& x) {
+  return mil.op("slice_by_index", "last",
+                {{"x", x},
+                 {"begin", mil.integers({0, -1, 0})},
+                 {"end", mil.integers({0, 0, 0})},
+                 {"stride", mil.integers({1, 1, 1})},
+                 {"begin_mask", mil.flags({true, false, true})},
+                 {"end_mask", mil.flags({true, true, true})},
+                 {"squeeze_mask", mil.flags({false, false, false})}},
+                x.type, {1, 1, x.dims[2]});
+}
+
+}  // namespace
+
+LoweredModel lower_graph(const Graph& graph, const GraphWeights& weights,
+                         const CoremlOptions& options, const std::vector<WeightScheme>& schemes) {
+  Lowering lowering(graph, weights, options, schemes);
+  const MilValue ids = add_inputs(lowering);
+  Activation value;
+  for (const Stage& stage : graph.stages) {
+    lowering.mil.set_scope(stage.name);
+    const bool is_head = &stage == &graph.stages.back();
+    if (is_head && options.last_logits_only) {
+      Activation last;
+      last.width = value.width;
+      last.rows = last_row(lowering.mil, lowering.rows(value));
+      value = std::move(last);
+    }
+    value = StageLowering(lowering, stage, ids).run(std::move(value));
+  }
+  lowering.mil.set_scope({});
+  const MilValue logits = unary(lowering.mil, "identity", "logits", lowering.rows(value));
+  lowering.mil.output(logits);
+  LoweredModel result;
+  describe_features(lowering, ids, logits, *result.model.mutable_description());
+  result.model.set_specification_version(options.version.specification);
+  *result.model.mutable_ml_program() = lowering.mil.finish();
+  result.file = std::move(lowering.file);
+  return result;
+}
+
+}  // namespace qwodel
