@@ -16,6 +16,7 @@
 #include "pipeline/tokenizer_folder.h"
 #include "qwodel/error.h"
 #include "targets/coreml/coreml_target.h"
+#include "targets/coreml/lint.h"
 
 namespace qwodel {
 namespace {
@@ -161,7 +162,9 @@ void CoremlJob::run(ArtifactReport& report) const {
   }
   write_package_files(directory.staging(), lowered_.model, written.hash);
   verify_coreml_weights(weights_path, written);
-  report.bytes = MlPackage(directory.staging()).bytes();
+  const MlPackage package(directory.staging());
+  require_clean(package, path_.string());
+  report.bytes = package.bytes();
   write_tokenizer_folder(*model_.checkpoint, path_, options_.force);
   directory.commit();
 }

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include "formats/checkpoint.h"
+#include "formats/mlpackage/package.h"
 #include "pipeline/metadata_text.h"
+#include "pipeline/mlpackage_report.h"
 #include "qwodel/inspect.h"
 
 namespace qwodel {
@@ -22,6 +24,7 @@ void add_config(const Json& config, Inspection& inspection) {
 }  // namespace
 
 Inspection inspect(const std::filesystem::path& path) {
+  if (is_mlpackage(path)) return inspect_mlpackage(path);
   const auto checkpoint = open_checkpoint(path);
   Inspection inspection;
   inspection.path = path;

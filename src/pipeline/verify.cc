@@ -10,9 +10,11 @@
 
 #include "codecs/codec.h"
 #include "formats/checkpoint.h"
+#include "formats/mlpackage/package.h"
 #include "io/mapped_file.h"
 #include "kernels/convert.h"
 #include "kernels/error_sums.h"
+#include "pipeline/mlpackage_report.h"
 #include "pipeline/progress_meter.h"
 #include "pipeline/source_model.h"
 #include "qwodel/inspect.h"
@@ -96,6 +98,7 @@ std::vector<const ModelTensorReader*> match_source(const std::filesystem::path& 
 }  // namespace
 
 VerifyReport verify(const VerifyOptions& options) {
+  if (is_mlpackage(options.artifact)) return verify_mlpackage(options);
   const auto checkpoint = open_artifact(options.artifact);
   const auto& metadata = checkpoint->gguf_metadata();
   if (metadata && !metadata->find_string("general.architecture")) {
