@@ -60,7 +60,10 @@ std::uint64_t context_of(std::uint64_t asked, const Graph& graph) {
 CoremlOptions coreml_options(const CoremlPackageOptions& options, const Graph& graph) {
   CoremlOptions result;
   result.version = version_of(options.minimum_target);
-  result.stateful = is_stateful(options, result.version);
+  result.stateful = is_stateful(options, result.version) && !graph.is_encoder;
+  if (graph.is_encoder && options.form == "stateful") {
+    refuse_option("--form", "stateful for an encoder", "stateless");
+  }
   result.context_length = context_of(options.context_length, graph);
   result.last_logits_only = options.last_logits_only;
   result.sequence_lengths = options.sequence_lengths;
@@ -70,6 +73,12 @@ CoremlOptions coreml_options(const CoremlPackageOptions& options, const Graph& g
                   fmt::format("at most {}", kMaxLengths));
   }
   if (lengths.empty()) return result;
+  if (graph.is_encoder && lengths.size() > 1 && result.version.specification < kFirstWithStates) {
+    throw FormatNotSupportedError({.where = "--sequence-length",
+                                   .found = fmt::format("{} lengths of two inputs", lengths.size()),
+                                   .expected = "one before ios18, or none for any",
+                                   .remedy = "use --minimum-target ios18"});
+  }
   const auto [least, most] = std::ranges::minmax_element(lengths);
   if (*least == 0) refuse_option("--sequence-length", "0", "1 or more");
   const std::uint64_t longest = *most;

@@ -66,6 +66,12 @@ Activation lower_positions(Lowering& lowering, const PositionEmbeddingOp& op, Ac
   return of_rows(elementwise(mil, "add", "with_positions", lowering.rows(x), now));
 }
 
+Activation lower_segments(Lowering& lowering, const SegmentEmbeddingOp& op, Activation& x) {
+  const std::uint64_t width = lowering.graph.weights[op.weight].shape.back();
+  const MilValue first = lowering.vector(op.weight, {1, 1, extent_of(width)});
+  return of_rows(elementwise(lowering.mil, "add", "with_segment", lowering.rows(x), first));
+}
+
 Activation lower_linear(Lowering& lowering, const LinearOp& op, Activation& x) {
   MilBuilder& mil = lowering.mil;
   const MilValue weight = lowering.matrix(op.weight);

@@ -49,30 +49,46 @@ void add_state(const MilValue& value, const std::string& summary,
   set_shape(value.dims, array);
 }
 
+// The shape of token ids and of what comes with each of them.
+void set_tokens(const CoremlOptions& options, const MilDims& dims, ArrayFeatureType& array) {
+  if (options.sequence_lengths.size() > 1) {
+    set_lengths(options.sequence_lengths, array);
+  } else if (dims[1] == kFlexible) {
+    set_ranges(dims, options.context_length, array);
+  } else {
+    set_shape(dims, array);
+  }
+}
+
+void describe_mask(const Lowering& lowering, coreml::ModelDescription& description) {
+  const auto& mask = lowering.sequence.mask_input;
+  if (!mask) return;
+  coreml::FeatureDescription& feature = *description.add_input();
+  if (lowering.graph.is_encoder) {
+    set_tokens(
+        lowering.options, mask->dims,
+        add_array(feature, mask->name, "1 for a token, 0 for padding", ArrayFeatureType::INT32));
+    return;
+  }
+  set_ranges(mask->dims, lowering.options.context_length,
+             add_array(feature, mask->name,
+                       "Added to attention scores: 0 where a token sees a position, -30000 where "
+                       "not; as many columns as tokens so far with those of this call",
+                       ArrayFeatureType::FLOAT16));
+}
+
 }  // namespace
 
 void describe_features(const Lowering& lowering, const MilValue& ids, const MilValue& logits,
                        coreml::ModelDescription& description) {
-  const CoremlOptions& options = lowering.options;
-  ArrayFeatureType& tokens = add_array(*description.add_input(), ids.name, "Token ids of this call",
-                                       ArrayFeatureType::INT32);
-  if (options.sequence_lengths.size() > 1) {
-    set_lengths(options.sequence_lengths, tokens);
-  } else if (ids.dims[1] == kFlexible) {
-    set_ranges(ids.dims, options.context_length, tokens);
-  } else {
-    set_shape(ids.dims, tokens);
-  }
-  if (const auto& mask = lowering.sequence.mask) {
-    set_ranges(mask->dims, options.context_length,
-               add_array(*description.add_input(), mask->name,
-                         "Added to attention scores: 0 where a token sees a position, -30000 where "
-                         "not; as many columns as tokens so far with those of this call",
-                         ArrayFeatureType::FLOAT16));
-  }
-  ArrayFeatureType& output =
-      add_array(*description.add_output(), logits.name, "Scores of the token that follows",
-                ArrayFeatureType::FLOAT16);
+  set_tokens(lowering.options, ids.dims,
+             add_array(*description.add_input(), ids.name, "Token ids of this call",
+                       ArrayFeatureType::INT32));
+  describe_mask(lowering, description);
+  ArrayFeatureType& output = add_array(
+      *description.add_output(), logits.name,
+      lowering.graph.is_encoder ? "What each token became" : "Scores of the token that follows",
+      ArrayFeatureType::FLOAT16);
   if (std::ranges::count(logits.dims, kFlexible) == 0) set_shape(logits.dims, output);
   if (lowering.caches) {
     add_state(lowering.caches->keys.state, "Keys of the tokens so far", description);

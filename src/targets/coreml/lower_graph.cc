@@ -33,6 +33,7 @@ class StageLowering {
 
   Activation lower(const EmbeddingOp& op) { return lower_embedding(lowering_, op, ids_); }
   Activation lower(const PositionEmbeddingOp& op) { return lower_positions(lowering_, op, in()); }
+  Activation lower(const SegmentEmbeddingOp& op) { return lower_segments(lowering_, op, in()); }
   Activation lower(const LinearOp& op) { return lower_linear(lowering_, op, in()); }
   Activation lower(const HeadLinearOp& op) { return lower_head_linear(lowering_, op, in()); }
   Activation lower(const NormOp& op) { return lower_norm(lowering_, op, in()); }
@@ -70,6 +71,15 @@ class StageLowering {
   const Op* op_ = nullptr;
 };
 
+// 0 for tokens, far below any score for padding: [1, 1, 1, keys].
+MilValue padding_mask(MilBuilder& mil, const MilValue& is_token) {
+  constexpr float kHidden = -30000;
+  const MilValue number = cast(mil, "is_token", is_token, mil::FLOAT16);
+  const MilValue scaled = elementwise(mil, "mul", "token_scores", number, mil.half(-kHidden));
+  const MilValue hidden = elementwise(mil, "add", "padding_scores", scaled, mil.half(kHidden));
+  return reshape(mil, "padding_mask", hidden, {1, 1, 1, is_token.dims[1]});
+}
+
 // Inputs, states and the positions of a call.
 MilValue add_inputs(Lowering& lowering) {
   MilBuilder& mil = lowering.mil;
@@ -79,6 +89,7 @@ MilValue add_inputs(Lowering& lowering) {
   const MilValue ids = mil.input("inputIds", mil::INT32, {1, sequence.queries});
   if (lowering.options.stateful) {
     sequence.mask = mil.input("causalMask", mil::FLOAT16, {1, 1, kFlexible, kFlexible});
+    sequence.mask_input = sequence.mask;
     lowering.caches = make_caches(lowering);
     sequence.end = extent(mil, "end", *sequence.mask, 3);
     const MilValue queries = extent(mil, "queries", ids, 1);
@@ -86,6 +97,10 @@ MilValue add_inputs(Lowering& lowering) {
     return ids;
   }
   sequence.keys = sequence.queries;
+  if (lowering.graph.is_encoder) {
+    sequence.mask_input = mil.input("attentionMask", mil::INT32, ids.dims);
+    sequence.mask = padding_mask(mil, *sequence.mask_input);
+  }
   sequence.past = mil.integers({0});
   sequence.end = sequence.queries == kFlexible
                      ? extent(mil, "end", ids, 1)
@@ -116,7 +131,7 @@ LoweredModel lower_graph(const Graph& graph, const GraphWeights& weights,
   for (const Stage& stage : graph.stages) {
     lowering.mil.set_scope(stage.name);
     const bool is_head = &stage == &graph.stages.back();
-    if (is_head && options.last_logits_only) {
+    if (is_head && options.last_logits_only && !graph.is_encoder) {
       Activation last;
       last.width = value.width;
       last.rows = last_row(lowering.mil, lowering.rows(value));
@@ -125,7 +140,8 @@ LoweredModel lower_graph(const Graph& graph, const GraphWeights& weights,
     value = StageLowering(lowering, stage, ids).run(std::move(value));
   }
   lowering.mil.set_scope({});
-  const MilValue logits = unary(lowering.mil, "identity", "logits", lowering.rows(value));
+  const MilValue logits = unary(lowering.mil, "identity",
+                                graph.is_encoder ? "hiddenStates" : "logits", lowering.rows(value));
   lowering.mil.output(logits);
   LoweredModel result;
   describe_features(lowering, ids, logits, *result.model.mutable_description());

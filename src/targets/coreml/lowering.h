@@ -34,7 +34,9 @@ struct Sequence {
   std::int64_t keys = kFlexible;     // with those before it
   MilValue past;                     // int32 [1]: tokens before the call
   MilValue end;                      // int32 [1]: past + queries
-  std::optional<MilValue> mask;      // fp16 [1, 1, queries, keys], added to scores; stateful only
+  // fp16 [1, 1, queries or 1, keys], added to scores; of stateful models and encoders.
+  std::optional<MilValue> mask;
+  std::optional<MilValue> mask_input;  // what it is made of
 };
 
 // Keys or values of all layers: fp16 [layers, 1, kv_heads, context, dim].
@@ -88,6 +90,7 @@ class Lowering {
 // The operations. Each gives the result for activations of the graph's inputs.
 Activation lower_embedding(Lowering& lowering, const EmbeddingOp& op, const MilValue& ids);
 Activation lower_positions(Lowering& lowering, const PositionEmbeddingOp& op, Activation& x);
+Activation lower_segments(Lowering& lowering, const SegmentEmbeddingOp& op, Activation& x);
 Activation lower_linear(Lowering& lowering, const LinearOp& op, Activation& x);
 Activation lower_head_linear(Lowering& lowering, const HeadLinearOp& op, Activation& x);
 Activation lower_norm(Lowering& lowering, const NormOp& op, Activation& x);

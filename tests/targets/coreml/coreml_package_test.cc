@@ -105,7 +105,9 @@ TEST_P(CoremlPackages, AreWhatCoreMlLoadsAndTheSameForAnyThreads) {
   EXPECT_EQ(seen.architecture, "llama");
   for (const TensorReport& tensor : report.artifacts.front().tensors) {
     ASSERT_TRUE(tensor.nmse.has_value());
-    EXPECT_LT(*tensor.nmse, 0.4) << tensor.name << " " << tensor.type;
+    // Two values at their means are never worse than zeros; four are much better.
+    EXPECT_LT(*tensor.nmse, tensor.type.starts_with("palette1") ? 1.0 : 0.4)
+        << tensor.name << " " << tensor.type;
   }
 }
 
@@ -151,8 +153,9 @@ TEST(CoremlPackage, KeepsKeysAndValuesInStates) {
   EXPECT_THAT(std::vector<std::int64_t>(shape.begin(), shape.end()),
               testing::ElementsAre(5, 1, 4, 128, 8));
   EXPECT_EQ(count_operations(package, "write_state"), 10u);
+  // Five matrices of each layer and the embedding; keys and values have 2048 weights, too few.
   EXPECT_EQ(count_operations(package, "scaled_dot_product_attention"), 5u);
-  EXPECT_EQ(count_operations(package, "constexpr_blockwise_shift_scale"), 36u);
+  EXPECT_EQ(count_operations(package, "constexpr_blockwise_shift_scale"), 26u);
 }
 
 TEST(CoremlPackage, UsesWhatOlderSystemsHave) {
@@ -167,7 +170,7 @@ TEST(CoremlPackage, UsesWhatOlderSystemsHave) {
   EXPECT_TRUE(package.model().description().state().empty());
   EXPECT_EQ(count_operations(package, "scaled_dot_product_attention"), 0u);
   EXPECT_EQ(count_operations(package, "softmax"), 5u);
-  EXPECT_EQ(count_operations(package, "constexpr_affine_dequantize"), 36u);
+  EXPECT_EQ(count_operations(package, "constexpr_affine_dequantize"), 26u);
   const auto& logits = package.model().description().output(0).type().multi_array_type().shape();
   EXPECT_THAT(std::vector<std::int64_t>(logits.begin(), logits.end()),
               testing::ElementsAre(1, 1, 512));
