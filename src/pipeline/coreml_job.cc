@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 
+#include "calibrate/importance_matrix.h"
+#include "calibrate/model_hash.h"
+#include "calibrate/statistics.h"
 #include "formats/mlpackage/package.h"
 #include "io/atomic_directory.h"
 #include "io/atomic_file.h"
@@ -40,15 +44,47 @@ std::vector<WeightScheme> schemes_of(const std::vector<WeightChoice>& choices) {
 }
 
 void check_method(const std::string& method) {
-  if (method.empty() || method == "rtn" || method == "search") return;
-  if (method != "awq" && method != "gptq") {
-    refuse_option("--method", method, "rtn, search, awq or gptq");
+  if (method.empty() || method == "rtn" || method == "search" || method == "gptq") return;
+  if (method != "awq" && method != "awq+gptq") {
+    refuse_option("--method", method, "rtn, search or gptq");
   }
   throw FormatNotSupportedError({.where = "--method " + method,
                                  .found = "a coreml target",
-                                 .expected = "rtn or search, the methods for it so far",
-                                 .remedy = "leave --method out"});
+                                 .expected = "rtn, search or gptq",
+                                 .remedy = "use --method gptq"});
 }
+
+// What the options say about the inputs of the weights.
+class Evidence {
+ public:
+  Evidence(const QuantizeOptions& options, const Graph& graph, const CheckpointWeights& weights) {
+    if (options.method == "rtn") return;
+    if (!options.statistics.empty()) {
+      statistics_ = std::make_unique<StatisticsFile>(options.statistics);
+      require_same_model(*statistics_, hash_of_model(graph, weights), options.model.string());
+      if (options.method == "gptq" && !statistics_->header().has_gram) {
+        throw ValidationError({.where = statistics_->path().string(),
+                               .found = "statistics without second moments",
+                               .expected = "X^T X of every input, which GPTQ needs",
+                               .remedy = "make them with qwodel calibrate --gram"});
+      }
+    } else if (!options.imatrix.empty()) {
+      importance_ = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
+    }
+  }
+
+  const StatisticsFile* statistics() const { return statistics_.get(); }
+  CoremlEvidence view(const std::string& method) const {
+    return {.statistics = statistics_.get(),
+            .importance = importance_.get(),
+            .search = method == "search" || method == "gptq" || statistics_ || importance_,
+            .feed_back = method == "gptq"};
+  }
+
+ private:
+  std::unique_ptr<StatisticsFile> statistics_;
+  std::unique_ptr<ImportanceMatrix> importance_;
+};
 
 std::uint64_t bytes_of(const StoredWeight& weight, const BlobLayout& layout) {
   std::uint64_t bytes = 0;
@@ -104,6 +140,7 @@ ArtifactReport CoremlJob::report() const {
                               .type = name_of(weight.scheme),
                               .bytes = size,
                               .method = weight.scheme.form == WeightForm::float16   ? "convert"
+                                        : options_.method == "gptq"                 ? "gptq"
                                         : weight.scheme.form == WeightForm::palette ? "kmeans"
                                                                                     : "rtn",
                               .reason = choices_[weight.weight].reason,
@@ -128,6 +165,12 @@ std::vector<std::string> CoremlJob::warnings() const {
 
 void CoremlJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
 
+// With text or statistics the weights are fit to what their inputs are.
+bool CoremlJob::needs_statistics() const {
+  if (options_.method == "gptq") return true;
+  return options_.method != "rtn" && !options_.calibration.text.empty();
+}
+
 Forecast CoremlJob::forecast() const {
   constexpr std::uint64_t kTileBytes = (std::uint64_t{1} << 18) * 16;
   constexpr double kSecondsPerValue = 4e-9;
@@ -148,16 +191,18 @@ void CoremlJob::run(ArtifactReport& report) const {
   for (const GraphWeight& weight : graph_.weights) {
     readers.push_back(&model_.readers[weight.tensor]);
   }
-  WeightFit fit;
-  fit.search = options_.method == "search";
-  const std::vector<WeightFit> fits(lowered_.file.weights.size(), fit);
+  const Evidence evidence(options_, graph_, weights_);
+  const CoremlFit fit =
+      fit_coreml_weights(lowered_.file.weights, graph_, evidence.view(options_.method));
   std::uint64_t total = 0;
   for (const TensorReport& row : report.tensors) total += row.bytes;
   ProgressMeter meter("quantize", total, &options_.progress, options_.cancel);
-  const WrittenWeights written = write_coreml_weights(lowered_.file, graph_, readers, fits,
-                                                      weights_path, thread_count(options_), meter);
+  const WrittenWeights written =
+      write_coreml_weights(lowered_.file, graph_, readers, fit, evidence.statistics(), weights_path,
+                           thread_count(options_), meter);
   meter.finish();
   for (std::size_t i = 0; i < written.errors.size(); ++i) {
+    report.tensors[i].method = fit.methods[i];
     report.tensors[i].nmse = written.errors[i].nmse();
   }
   write_package_files(directory.staging(), lowered_.model, written.hash);

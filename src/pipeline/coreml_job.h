@@ -28,6 +28,7 @@ class CoremlJob final : public ArtifactJob {
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
+  bool needs_statistics() const override;
   Forecast forecast() const override;
   void run(ArtifactReport& report) const override;
 

@@ -21,6 +21,10 @@ namespace {
 constexpr std::uint64_t kTileValues = std::uint64_t{1} << 18;
 // Codes of so many rows are whole bytes, whatever their bits.
 constexpr std::uint64_t kRowStep = 8;
+// Of a weight with feedback: a call works on this many at once, with all threads.
+constexpr std::uint64_t kFeedbackValues = std::uint64_t{1} << 22;
+// Rows that the feedback takes together; sums must not depend on where a call begins.
+constexpr std::uint64_t kFeedbackRows = 128;
 
 struct Tile {
   std::size_t weight = 0;  // index into WeightFile::weights
@@ -33,9 +37,10 @@ struct TileResult {
   ErrorSums errors;
 };
 
-std::vector<Tile> tiles_of(const StoredWeight& weight, std::size_t index, std::uint64_t row_step) {
+std::vector<Tile> tiles_of(const StoredWeight& weight, std::size_t index, std::uint64_t row_step,
+                           std::uint64_t values = kTileValues) {
   const std::uint64_t least = std::lcm(kRowStep, row_step);
-  const std::uint64_t step = std::max(least, kTileValues / weight.columns / least * least);
+  const std::uint64_t step = std::max(least, values / weight.columns / least * least);
   std::vector<Tile> tiles;
   for (std::uint64_t row = 0; row < weight.rows; row += step) {
     tiles.push_back({index, row, std::min(step, weight.rows - row)});
@@ -86,9 +91,19 @@ class TileWriter {
   }
 
   TileResult write(const Tile& tile, const WeightEncoder& encoder) {
-    const StoredWeight& weight = file_.weights[tile.weight];
     const TileValues from = read(tile);
-    const EncodedRows encoded = encoder.encode(from.matrix, tile.row == 0);
+    return write(tile, from, encoder.encode(from.matrix, tile.row == 0));
+  }
+
+  TileResult write_with_feedback(const Tile& tile, const WeightEncoder& encoder,
+                                 const HessianFactor& factor) {
+    const TileValues from = read(tile);
+    return write(tile, from, encoder.encode_with_feedback(from.matrix, factor));
+  }
+
+ private:
+  TileResult write(const Tile& tile, const TileValues& from, const EncodedRows& encoded) {
+    const StoredWeight& weight = file_.weights[tile.weight];
     TileResult result;
     const WeightScheme& scheme = weight.scheme;
     const std::uint64_t scales_per_row = scheme.block == 0 ? 1 : weight.columns / scheme.block;
@@ -104,7 +119,6 @@ class TileWriter {
     return result;
   }
 
- private:
   void put(std::size_t blob, std::uint64_t offset, std::span<const std::byte> bytes,
            TileResult& result) {
     if (bytes.empty()) return;
@@ -151,9 +165,32 @@ TileResult write_frame(const WeightFile& file, PositionedFile& out) {
   return result;
 }
 
-WeightEncoder make_encoder(const StoredWeight& weight, std::span<const WeightFit> fits,
-                           std::size_t index) {
-  return {weight.scheme, fits.empty() ? WeightFit() : fits[index], weight.rows, weight.columns};
+std::uint64_t bytes_of(const TileResult& result) {
+  std::uint64_t bytes = 0;
+  for (const WrittenPiece& piece : result.pieces) bytes += piece.bytes;
+  return bytes;
+}
+
+void add(std::size_t weight, const TileResult& result, WrittenWeights& written) {
+  written.pieces.insert(written.pieces.end(), result.pieces.begin(), result.pieces.end());
+  written.errors[weight].add(result.errors);
+}
+
+WeightEncoder make_encoder(const StoredWeight& weight, const CoremlFit& fit, std::size_t index) {
+  return {weight.scheme, fit.fits[index], weight.rows, weight.columns};
+}
+
+// Stored weights that no feedback takes as a whole.
+std::vector<std::size_t> tiled_weights(const WeightFile& file, const CoremlFit& fit) {
+  std::vector<bool> whole(file.weights.size(), false);
+  for (const auto& [input, weights] : fit.feedback) {
+    for (const std::size_t i : weights) whole[i] = true;
+  }
+  std::vector<std::size_t> tiled;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    if (!whole[i]) tiled.push_back(i);
+  }
+  return tiled;
 }
 
 // Whether an encoder sees all values before it encodes any; its histogram takes memory until then.
@@ -163,36 +200,52 @@ bool needs_scan(const WeightScheme& scheme) {
              : scheme.form == WeightForm::linear && scheme.per_tensor;
 }
 
-}  // namespace
+// All rows at once where they share a table.
+std::vector<Tile> feedback_tiles(const StoredWeight& weight, std::size_t index,
+                                 const WeightEncoder& encoder) {
+  if (encoder.needs_scan()) return {{index, 0, weight.rows}};
+  return tiles_of(weight, index, std::lcm(kFeedbackRows, encoder.row_step()), kFeedbackValues);
+}
 
-WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
-                                    std::span<const ModelTensorReader* const> readers,
-                                    std::span<const WeightFit> fits,
-                                    const std::filesystem::path& path, int threads,
-                                    ProgressMeter& meter) {
-  PositionedFile out(path, PositionedFile::Mode::create, file.layout.file_size());
-  TileWriter writer(file, graph, readers, out);
+// Encoders of the weights that go by tiles; those that scan first have done so.
+std::vector<std::optional<WeightEncoder>> make_encoders(const WeightFile& file,
+                                                        const CoremlFit& fit,
+                                                        const TileWriter& writer,
+                                                        const TaskThreads& workers) {
   std::vector<std::optional<WeightEncoder>> encoders(file.weights.size());
   std::vector<std::size_t> scanned;
-  for (std::size_t i = 0; i < file.weights.size(); ++i) {
+  for (const std::size_t i : tiled_weights(file, fit)) {
     if (needs_scan(file.weights[i].scheme)) {
       scanned.push_back(i);
     } else {
-      encoders[i] = make_encoder(file.weights[i], fits, i);
+      encoders[i] = make_encoder(file.weights[i], fit, i);
     }
   }
-  const TaskThreads workers(threads);
   workers.run(scanned.size(), [&](std::size_t i) {
     const std::size_t index = scanned[i];
-    WeightEncoder encoder = make_encoder(file.weights[index], fits, index);
+    WeightEncoder encoder = make_encoder(file.weights[index], fit, index);
     for (const Tile& tile : tiles_of(file.weights[index], index, 1)) {
       encoder.scan(writer.read(tile).matrix);
     }
     encoder.finish_scan();
     encoders[index] = std::move(encoder);
   });
+  return encoders;
+}
+
+}  // namespace
+
+WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
+                                    std::span<const ModelTensorReader* const> readers,
+                                    const CoremlFit& fit, const StatisticsFile* statistics,
+                                    const std::filesystem::path& path, int threads,
+                                    ProgressMeter& meter) {
+  PositionedFile out(path, PositionedFile::Mode::create, file.layout.file_size());
+  TileWriter writer(file, graph, readers, out);
+  const TaskThreads workers(threads);
+  const auto encoders = make_encoders(file, fit, writer, workers);
   std::vector<Tile> tiles;
-  for (std::size_t i = 0; i < file.weights.size(); ++i) {
+  for (const std::size_t i : tiled_weights(file, fit)) {
     const auto more = tiles_of(file.weights[i], i, encoders[i]->row_step());
     tiles.insert(tiles.end(), more.begin(), more.end());
   }
@@ -200,17 +253,24 @@ WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
   std::mutex mutex;
   workers.run(tiles.size(), [&](std::size_t i) {
     results[i] = writer.write(tiles[i], *encoders[tiles[i].weight]);
-    std::uint64_t bytes = 0;
-    for (const WrittenPiece& piece : results[i].pieces) bytes += piece.bytes;
     const std::lock_guard lock(mutex);
-    meter.advance(bytes);
+    meter.advance(bytes_of(results[i]));
   });
   WrittenWeights written;
   written.pieces = write_frame(file, out).pieces;
   written.errors.resize(file.weights.size());
-  for (std::size_t i = 0; i < tiles.size(); ++i) {
-    written.pieces.insert(written.pieces.end(), results[i].pieces.begin(), results[i].pieces.end());
-    written.errors[tiles[i].weight].add(results[i].errors);
+  for (std::size_t i = 0; i < tiles.size(); ++i) add(tiles[i].weight, results[i], written);
+  for (const auto& [input, weights] : fit.feedback) {
+    const HessianFactor factor = factor_of_input(*statistics, input);
+    for (const std::size_t i : weights) {
+      const WeightEncoder encoder = make_encoder(file.weights[i], fit, i);
+      for (const Tile& tile : feedback_tiles(file.weights[i], i, encoder)) {
+        TileResult result;
+        workers.execute([&] { result = writer.write_with_feedback(tile, encoder, factor); });
+        meter.advance(bytes_of(result));
+        add(i, result, written);
+      }
+    }
   }
   for (const WrittenPiece& piece : written.pieces) {
     written.hash = XXH3_64bits_withSeed(&piece.hash, sizeof(piece.hash), written.hash);

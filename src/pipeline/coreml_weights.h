@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/error_sums.h"
+#include "pipeline/coreml_fit.h"
 #include "pipeline/progress_meter.h"
 #include "sources/model_tensor_reader.h"
 #include "targets/coreml/weight_encoder.h"
@@ -27,12 +28,13 @@ struct WrittenWeights {
   std::uint64_t hash = 0;            // of all pieces
 };
 
-// Encodes the weights in tiles of rows, several at a time. `readers` has one for each weight of the
-// graph, `fits` one for each stored weight, or none. Throws FormatNotSupportedError for values that
-// half precision cannot hold, QuantizationError for values that are not finite.
+// Encodes the weights in tiles of rows, several at a time; those with feedback as a whole, one
+// after the other. `readers` has one for each weight of the graph; `statistics` are those of the
+// fit's feedback. Throws FormatNotSupportedError for values that half precision cannot hold,
+// QuantizationError for values that are not finite and as factor_of_input().
 WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
                                     std::span<const ModelTensorReader* const> readers,
-                                    std::span<const WeightFit> fits,
+                                    const CoremlFit& fit, const StatisticsFile* statistics,
                                     const std::filesystem::path& path, int threads,
                                     ProgressMeter& meter);
 

@@ -50,8 +50,9 @@ class WeightEncoder {
   // The first rows handed over bring what all rows share, so that it is stored once.
   EncodedRows encode(HalfMatrix rows, bool first) const;
 
-  // All rows of the weight, with GPTQ's error feedback. REQUIRES: can_feed_back(). Uses the threads
-  // of the calling arena; the codes do not depend on their number.
+  // With GPTQ's error feedback: all rows of the weight where they share a table, else as encode().
+  // REQUIRES: can_feed_back(). Uses the threads of the calling arena; the codes do not depend on
+  // their number.
   EncodedRows encode_with_feedback(HalfMatrix rows, const HessianFactor& factor) const;
   bool can_feed_back() const;
 
