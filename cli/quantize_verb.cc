@@ -42,6 +42,10 @@ void add_source_options(CLI::App& verb, Arguments& a) {
 void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--method", a.options.method,
                   "rtn, search, awq, gptq, awq+gptq, repack; gguf: search or gptq");
+  verb.add_flag("--true-sequential,!--no-true-sequential", a.options.true_sequential,
+                "gptq: quantize each linear on what the quantized ones before it give (default)");
+  verb.add_option("--mismatch-strength", a.options.mismatch_strength,
+                  "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
   verb.add_option("--calibration", a.options.calibration.text,

@@ -2,43 +2,14 @@
 
 #include <algorithm>
 
+#include "calibrate/transposed_rows.h"
 #include "graph/aligned_buffer.h"
 #include "graph/matmul.h"
-#include "kernels/column_sums.h"
 
 namespace qwodel {
 namespace {
 
 constexpr std::size_t kTile = 256;
-constexpr std::size_t kTransposeColumns = 64;
-
-// Products are compiled per number of rows; batches of experts have any number. Zeros add nothing.
-constexpr std::size_t kRowsMultiple = 256;
-
-// Distance of the rows of X^T: a power of two would put a whole column of a transposed square into
-// one set of the cache.
-constexpr std::size_t kStridePadding = 32;
-
-template <class T>
-T* transposed_rows(ConstMatrixView rows, std::size_t stride, const TaskThreads& threads) {
-  thread_local AlignedBuffer<T> buffer;  // of the caller's thread
-  buffer.reserve(rows.cols * stride);
-  T* const out = buffer.data();
-  threads.run((rows.cols + kTransposeColumns - 1) / kTransposeColumns, [&](std::size_t i) {
-    const std::size_t first = i * kTransposeColumns;
-    const std::size_t count = std::min(kTransposeColumns, rows.cols - first);
-    T* const to = out + first * stride;
-    for (std::size_t c = 0; c < count; ++c) {
-      std::fill(to + c * stride + rows.rows, to + (c + 1) * stride, T{0});
-    }
-    if constexpr (sizeof(T) == 2) {
-      transpose_to_bfloat16(rows.col_range(first, count), stride, to);
-    } else {
-      transpose(rows.col_range(first, count), stride, to);
-    }
-  });
-  return out;
-}
 
 }  // namespace
 
@@ -61,8 +32,8 @@ void GramSum::add(ConstMatrixView rows, const TaskThreads& threads) {
 }
 
 void GramSum::add_run(ConstMatrixView rows, const TaskThreads& threads) {
-  const std::size_t padded = (rows.rows + kRowsMultiple - 1) / kRowsMultiple * kRowsMultiple;
-  const std::size_t stride = padded + kStridePadding;
+  const std::size_t padded = padded_rows(rows.rows);
+  const std::size_t stride = transposed_stride(rows.rows);
   const auto add_tiles = [&](const auto* transposed) {
     using T = std::remove_cvref_t<decltype(*transposed)>;
     threads.run(tiles_.size(), [&](std::size_t i) {
@@ -80,9 +51,11 @@ void GramSum::add_run(ConstMatrixView rows, const TaskThreads& threads) {
     });
   };
   if (compute_ == ComputeType::bf16) {
-    add_tiles(transposed_rows<std::uint16_t>(rows, stride, threads));
+    thread_local AlignedBuffer<std::uint16_t> buffer;  // of the caller's thread
+    add_tiles(transposed_rows(rows, threads, buffer));
   } else {
-    add_tiles(transposed_rows<float>(rows, stride, threads));
+    thread_local AlignedBuffer<float> buffer;
+    add_tiles(transposed_rows(rows, threads, buffer));
   }
 }
 

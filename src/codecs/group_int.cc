@@ -18,11 +18,6 @@ constexpr auto kFloat8Values = [] {
   return values;
 }();
 
-float stored_scale(float scale, ScaleFormat format) {
-  return format == ScaleFormat::half ? half_to_float(float_to_half(scale))
-                                     : bfloat16_to_float(float_to_bfloat16(scale));
-}
-
 // The group's largest magnitude becomes the largest float: their grid is logarithmic, so another
 // scale gains next to nothing. What is too small to have a stored scale decodes to 0.
 void fit_float8(ConstMatrixView values, std::uint64_t row, GroupIntMatrix& out) {

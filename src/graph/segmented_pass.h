@@ -20,7 +20,7 @@ namespace qwodel {
 // Where a pass stops: before an operation of a stage.
 struct PassCut {
   std::size_t stage = 0;
-  std::size_t op = 0;  // not the stage's first
+  std::size_t op = 0;
 
   auto operator<=>(const PassCut&) const = default;
 };
@@ -66,7 +66,7 @@ class SegmentedPass {
   std::size_t stage_ = 0;
   std::size_t segment_ = 0;
   std::map<ValueId, std::unique_ptr<HiddenStore>> live_;
-  std::vector<ValueId> incoming_;  // values that the running segment takes
+  std::vector<ValueId> incoming_;                     // values that the running segment takes
   std::vector<std::map<ValueId, Routing>> routings_;  // of each batch
   std::unique_ptr<HiddenStore> hidden_;               // between stages
 };

@@ -39,7 +39,7 @@ StageRunner::StageRunner(const Machine& machine, std::size_t stage, std::size_t 
       buffers_(stage_->values.size()),
       views_(stage_->values.size()) {
   segments_.push_back(0);
-  for (std::size_t step = 1; step < schedule_.steps.size(); ++step) {
+  for (std::size_t step = 0; step < schedule_.steps.size(); ++step) {
     if (std::ranges::find(cuts, schedule_.steps[step].first) != cuts.end()) {
       segments_.push_back(step);
     }

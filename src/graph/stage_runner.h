@@ -41,7 +41,7 @@ struct LiveValues {
 class StageRunner {
  public:
   // Operations [0, ops) of a stage; `output` is the value to return. `observer` may be null. A
-  // segment ends before each of the operations `cuts` (rising, without 0).
+  // segment ends before each of the operations `cuts` (rising).
   StageRunner(const Machine& machine, std::size_t stage, std::size_t ops, ValueId output,
               ActivationObserver* observer, std::span<const std::size_t> cuts = {});
 

@@ -40,21 +40,10 @@ struct GroupFit {
   VF scale, zero, error;
 };
 
-// Scales as they will be stored. 0 and what is too small to store become the smallest that is not;
-// what is too large the largest.
 HWY_INLINE VF StoredScale(VF scale, ScaleFormat format) {
   HWY_ALIGN float lanes[kMaxLanes];
   StoreLanes(scale, lanes);
-  for (std::size_t i = 0; i < LaneCount(); ++i) {
-    if (format == ScaleFormat::half) {
-      const float limited = std::clamp(lanes[i], -65504.0f, 65504.0f);
-      const float stored = half_to_float(float_to_half(limited));
-      lanes[i] = stored != 0.0f ? stored : 0x1p-24f;
-    } else {
-      const float stored = bfloat16_to_float(float_to_bfloat16(lanes[i]));
-      lanes[i] = stored != 0.0f ? stored : 0x1p-126f;
-    }
-  }
+  for (std::size_t i = 0; i < LaneCount(); ++i) lanes[i] = stored_scale(lanes[i], format);
   return LoadLanes(lanes);
 }
 

@@ -5,15 +5,28 @@
 // One group per lane, so every instruction set gives the same parameters.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "core/half.h"
 #include "kernels/block_group.h"
 
 namespace qwodel {
 
 // What a scale is rounded to before any code is chosen.
 enum class ScaleFormat : std::uint8_t { half, bfloat16 };
+
+// A scale as it will be stored. 0 and what is too small to store become the smallest that is not;
+// what is too large the largest.
+inline float stored_scale(float scale, ScaleFormat format) {
+  if (format == ScaleFormat::half) {
+    const float stored = half_to_float(float_to_half(std::clamp(scale, -65504.0f, 65504.0f)));
+    return stored != 0.0f ? stored : 0x1p-24f;
+  }
+  const float stored = bfloat16_to_float(float_to_bfloat16(scale));
+  return stored != 0.0f ? stored : 0x1p-126f;
+}
 
 struct GroupSearch {
   unsigned bits = 4;

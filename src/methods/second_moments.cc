@@ -22,4 +22,9 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
   return moments;
 }
 
+void damp_channels(SecondMoments& moments) {
+  const std::size_t d = moments.width();
+  for (std::size_t i = 0; i < d; ++i) moments.gram[i * d + i] *= 1 + kChannelDamp;
+}
+
 }  // namespace qwodel

@@ -33,6 +33,9 @@ class ArtifactJob {
   // Whether run() wants QuantizeOptions::statistics.
   virtual bool needs_statistics() const { return false; }
 
+  // Whether run() wants QuantizeOptions::calibration, if there are no statistics.
+  virtual bool needs_calibration() const { return false; }
+
   virtual Forecast forecast() const = 0;
 
   // Writes and verifies the artifact; fills in what was measured.

@@ -94,7 +94,9 @@ class FoldSearch {
       if (part ? *part >= known.parts : known.parts != 1) continue;
       SecondMoments found = second_moments(statistics_.read(*input, true), part.value_or(0),
                                            static_cast<std::size_t>(known.width));
-      if (found.rows > 0) return found;
+      if (found.rows == 0) continue;
+      damp_channels(found);
+      return found;
     }
     return std::nullopt;
   }

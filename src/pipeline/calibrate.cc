@@ -15,7 +15,8 @@ CalibrateReport calibrate(const CalibrateOptions& options) {
   }
   const RunningModel model(options.run);
   const Executor executor(model.graph, model.weights, executor_options(options.run));
-  const TokenSequences sequences = read_samples(model, options.run.model, options.calibration);
+  const TokenSequences sequences =
+      read_samples(model.source, model.graph.vocab_size, options.run.model, options.calibration);
   CalibrateReport report;
   report.tokens = sequences.tokens.size();
   report.sequences = sequences.size();

@@ -1,23 +1,15 @@
-#include <algorithm>
 #include <map>
 #include <utility>
 
-#include "graph/task_threads.h"
-#include "methods/gptq.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
 #include "pipeline/linear_quantizer.h"
+#include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
 namespace {
-
-// Fewer tokens than this part of the in_features say too little about their correlation (an expert
-// that was hardly ever chosen): it is rounded with what is known of its channels.
-constexpr double kEnoughTokens = 0.25;
-
-constexpr std::size_t kFitRows = 64;
 
 class CalibratedQuantizer final : public LinearQuantizer {
  public:
@@ -26,6 +18,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
       : task_(task), statistics_(statistics), method_(method) {
     if (method_.scale) folds_ = find_awq_folds(task, statistics);
     for (std::size_t i = 0; i < task.plan.linears.size(); ++i) {
+      if (task.is_finished(i)) continue;
       const PlannedLinear& linear = task.plan.linears[i];
       const auto input = statistics.find(task.graph.weights[linear.weight].name);
       const bool known = input && statistics.inputs()[*input].width == linear.in_features &&
@@ -41,41 +34,21 @@ class CalibratedQuantizer final : public LinearQuantizer {
   }
 
   void run(const Sink& sink) const override {
-    const TaskThreads threads(task_.threads);
+    const MomentQuantizer quantizer(task_, method_, folds_);
     for (const auto& [where, linears] : groups_) {
       throw_if_cancelled(task_.cancel);
       const auto& input = statistics_.inputs()[where.first];
       SecondMoments moments = second_moments(statistics_.read(where.first, true), where.second,
                                              static_cast<std::size_t>(input.width));
       divide_moments(moments, linears.front());
-      const bool enough =
-          static_cast<double>(moments.rows) >= kEnoughTokens * static_cast<double>(input.width);
-      if (!method_.feed_back || !enough) {
-        for (const std::size_t i : linears) round(i, diagonal(moments), sink);
-        continue;
-      }
-      const HessianFactor factor =
-          factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
-      for (const std::size_t i : linears) {
-        throw_if_cancelled(task_.cancel);
-        feed_back(i, factor, threads, sink);
-      }
+      quantizer.quantize(linears, moments, {}, sink);
     }
-    for (const std::size_t i : unknown_) round(i, {}, sink);
+    for (const std::size_t i : unknown_) quantizer.round(i, {}, sink);
   }
 
   std::map<std::uint32_t, std::vector<float>> replaced() const override { return folds_.replaced; }
 
  private:
-  static std::vector<float> diagonal(const SecondMoments& moments) {
-    std::vector<float> values;
-    if (moments.rows == 0) return values;
-    for (std::size_t i = 0; i < moments.width(); ++i) {
-      values.push_back(moments.gram[i * moments.width() + i]);
-    }
-    return values;
-  }
-
   // Inputs that the columns' scales make smaller. Linears that read one input have the same scales.
   void divide_moments(SecondMoments& moments, std::size_t linear) const {
     if (folds_.columns.empty() || folds_.columns[linear].empty()) return;
@@ -84,52 +57,6 @@ class CalibratedQuantizer final : public LinearQuantizer {
     for (std::size_t i = 0; i < d; ++i) {
       for (std::size_t j = 0; j < d; ++j) moments.gram[i * d + j] /= scales[i] * scales[j];
     }
-  }
-
-  // The linear's weights with what the folds make of them.
-  std::vector<float> folded(std::size_t i) const {
-    const PlannedLinear& linear = task_.plan.linears[i];
-    std::vector<float> values = read_linear(task_.model, linear);
-    if (folds_.columns.empty()) return values;
-    const auto cols = static_cast<std::size_t>(linear.in_features);
-    const std::vector<float>& columns = folds_.columns[i];
-    const std::vector<float>& rows = folds_.rows[i];
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      if (!columns.empty()) values[k] *= columns[k % cols];
-      if (!rows.empty()) values[k] /= rows[k / cols];
-    }
-    return values;
-  }
-
-  void round(std::size_t i, std::span<const float> importance, const Sink& sink) const {
-    const PlannedLinear& linear = task_.plan.linears[i];
-    const std::vector<float> values = folded(i);
-    const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),
-                               static_cast<std::size_t>(linear.in_features));
-    QuantizedLinear result = round_linear(view, importance, task_.scheme, true);
-    result.method = !method_.scale ? "search" : folds_.columns[i].empty() ? "search" : "awq";
-    sink(i, result);
-  }
-
-  void feed_back(std::size_t i, const HessianFactor& factor, const TaskThreads& threads,
-                 const Sink& sink) const {
-    const PlannedLinear& linear = task_.plan.linears[i];
-    const std::vector<float> values = folded(i);
-    std::vector<float> decoded = values;
-    const auto rows = static_cast<std::size_t>(linear.out_features);
-    const auto cols = static_cast<std::size_t>(linear.in_features);
-    const ConstMatrixView view(values.data(), rows, cols);
-    QuantizedLinear result{.matrix = GroupIntMatrix(task_.scheme, rows, cols),
-                           .errors = {},
-                           .method = method_.scale ? "awq+gptq" : "gptq"};
-    threads.run((rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
-      const std::size_t first = task * kFitRows;
-      fit_rows(view.row_range(first, std::min(kFitRows, rows - first)), factor.importance,
-               search_of(task_.scheme, true), first, result.matrix);
-    });
-    threads.execute([&] { gptq({decoded.data(), rows, cols}, factor, result.matrix); });
-    result.errors = matrix_errors(view, result.matrix);
-    sink(i, result);
   }
 
   LinearTask task_;

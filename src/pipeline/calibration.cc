@@ -9,7 +9,8 @@
 namespace qwodel {
 namespace {
 
-ImportanceRun importance_of_text(const QuantizeOptions& options) {
+// The forward pass of a quantization.
+RunOptions run_options(const QuantizeOptions& options) {
   RunOptions run;
   run.model = options.model;
   run.arch_as = options.arch_as;
@@ -18,9 +19,15 @@ ImportanceRun importance_of_text(const QuantizeOptions& options) {
   run.threads = options.threads;
   run.progress = options.progress;
   run.cancel = options.cancel;
+  return run;
+}
+
+ImportanceRun importance_of_text(const QuantizeOptions& options) {
+  const RunOptions run = run_options(options);
   const RunningModel model(run);
   const Executor executor(model.graph, model.weights, executor_options(run));
-  const TokenSequences sequences = read_samples(model, options.model, options.calibration);
+  const TokenSequences sequences =
+      read_samples(model.source, model.graph.vocab_size, options.model, options.calibration);
   const std::vector<InputSums> sums = collect_sums(model, executor, sequences, run.threads);
   return {.datasets = {options.calibration.text},
           .chunks = static_cast<std::uint32_t>(sequences.size()),
@@ -31,25 +38,26 @@ ImportanceRun importance_of_text(const QuantizeOptions& options) {
 
 ImportanceRun importance_of_file(const QuantizeOptions& options) {
   const StatisticsFile file(options.statistics);
-  RunOptions run;
-  run.model = options.model;
-  run.arch_as = options.arch_as;
-  run.tokenizer_pre = options.tokenizer_pre;
-  const RunningModel model(run);
+  const RunningModel model(run_options(options));
   require_same_model(file, hash_of_model(model.graph, model.weights), options.model.string());
   return importance_of(file);
 }
 
 }  // namespace
 
-TokenSequences read_samples(const RunningModel& model, const std::filesystem::path& path,
-                            const CalibrationOptions& options) {
-  const auto tokenizer = tokenizer_for(model.source, path, options.text);
-  const Corpus corpus =
-      read_corpus(options.text, {.tokenizer = tokenizer ? &*tokenizer : nullptr,
-                                 .vocab_size = model.graph.vocab_size,
-                                 .chat_template = chat_template_of(model.source)});
+TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
+                            const std::filesystem::path& path, const CalibrationOptions& options) {
+  const auto tokenizer = tokenizer_for(model, path, options.text);
+  const Corpus corpus = read_corpus(options.text, {.tokenizer = tokenizer ? &*tokenizer : nullptr,
+                                                   .vocab_size = vocab_size,
+                                                   .chat_template = chat_template_of(model)});
   return sample_corpus(corpus, options.samples, options.seq_len);
+}
+
+CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
+                                 const Graph& graph) {
+  return {.sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
+          .options = executor_options(run_options(options))};
 }
 
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

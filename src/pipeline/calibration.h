@@ -6,6 +6,7 @@
 
 #include "calibrate/importance_sums.h"
 #include "calibrate/statistics.h"
+#include "pipeline/linear_quantizer.h"
 #include "pipeline/running_model.h"
 #include "qwodel/calibrate.h"
 #include "qwodel/quantize.h"
@@ -13,8 +14,12 @@
 namespace qwodel {
 
 // Samples of the calibration text. Throws ValidationError.
-TokenSequences read_samples(const RunningModel& model, const std::filesystem::path& path,
-                            const CalibrationOptions& options);
+TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
+                            const std::filesystem::path& path, const CalibrationOptions& options);
+
+// The calibration text of a quantization, and how it is run.
+CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
+                                 const Graph& graph);
 
 // Sums of all inputs, in the order of statistics_inputs(). Without Gram matrices they are small.
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

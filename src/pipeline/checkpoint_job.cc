@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "calibrate/model_hash.h"
@@ -15,6 +16,7 @@
 #include "kernels/dispatch.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
+#include "pipeline/calibration.h"
 #include "pipeline/checkpoint_writer.h"
 #include "pipeline/memory.h"
 #include "pipeline/progress_meter.h"
@@ -157,16 +159,15 @@ void CheckpointJob::choose_repacking() {
   }
 }
 
-// GPTQ and AWQ round to one grid of integers.
+// GPTQ and AWQ round to integers.
 void CheckpointJob::check_method() const {
-  if (!needs_statistics()) return;
-  const bool floats = scheme_.codes == CodeKind::float8;
-  const bool mixed = std::ranges::any_of(
-      plan_.linears, [&](const PlannedLinear& linear) { return linear.scheme != scheme_; });
-  if (!floats && !mixed) return;
+  const bool floats = std::ranges::any_of(plan_.linears, [](const PlannedLinear& linear) {
+    return linear.scheme.codes == CodeKind::float8;
+  });
+  if (!floats || !find_method(method_)->calibrated) return;
   throw FormatNotSupportedError({.where = "--method " + method_,
-                                 .found = floats ? "8-bit floats" : "linears of several types",
-                                 .expected = "one type of integers",
+                                 .found = "8-bit floats",
+                                 .expected = "integers",
                                  .remedy = "use --method search or rtn"});
 }
 
@@ -179,15 +180,40 @@ LinearTask CheckpointJob::task() const {
           .threads = thread_count(options_)};
 }
 
-bool CheckpointJob::needs_statistics() const { return find_method(method_)->calibrated; }
+// A text is better than statistics of the original model, which do not know what quantized layers
+// give.
+bool CheckpointJob::is_sequential() const {
+  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
+  return find_method(method_)->steps.feed_back && options_.true_sequential && text;
+}
+
+bool CheckpointJob::needs_statistics() const {
+  const Method& method = *find_method(method_);
+  return method.calibrated && (method.steps.scale || !is_sequential());
+}
+
+bool CheckpointJob::needs_calibration() const { return find_method(method_)->calibrated; }
+
+std::unique_ptr<StatisticsFile> CheckpointJob::open_statistics() const {
+  if (!needs_statistics()) return nullptr;
+  auto statistics = std::make_unique<StatisticsFile>(options_.statistics);
+  const CheckpointWeights weights(graph_, model_.readers);
+  require_same_model(*statistics, hash_of_model(graph_, weights), options_.model.string());
+  return statistics;
+}
 
 std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
-    const StatisticsFile* statistics, const FinishedLinears& finished) const {
+    const StatisticsFile* statistics, const CalibrationPass* calibration,
+    const FinishedLinears& finished) const {
   LinearTask work = task();
   work.finished = &finished;
+  const Method& method = *find_method(method_);
   if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
-  if (statistics == nullptr) return make_rounding_quantizer(work, method_ == "search");
-  return make_calibrated_quantizer(work, *statistics, find_method(method_)->steps);
+  if (!method.calibrated) return make_rounding_quantizer(work, method_ == "search");
+  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, method.steps);
+  CalibratedMethod steps = method.steps;
+  steps.mismatch_strength = options_.mismatch_strength;
+  return make_sequential_quantizer(work, statistics, *calibration, steps);
 }
 
 ArtifactReport CheckpointJob::report() const {
@@ -300,8 +326,9 @@ std::string CheckpointJob::run_key() const {
   if (!options_.statistics.empty()) add_file(options_.statistics, key);
   if (!options_.calibration.text.empty()) {
     add_file(options_.calibration.text, key);
-    key += fmt::format("{} {} {}\n", options_.calibration.samples, options_.calibration.seq_len,
-                       options_.compute);
+    key +=
+        fmt::format("{} {} {} {} {}\n", options_.calibration.samples, options_.calibration.seq_len,
+                    options_.compute, is_sequential(), options_.mismatch_strength);
   }
   return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
 }
@@ -322,12 +349,9 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
   ProgressMeter meter("quantize", layout_.data_bytes, &options_.progress, options_.cancel);
   std::mutex mutex;
   const std::size_t copied = report.tensors.size() - plan_.linears.size();
-  std::unique_ptr<StatisticsFile> statistics;
-  if (needs_statistics()) {
-    statistics = std::make_unique<StatisticsFile>(options_.statistics);
-    const CheckpointWeights weights(graph_, model_.readers);
-    require_same_model(*statistics, hash_of_model(graph_, weights), options_.model.string());
-  }
+  const auto statistics = open_statistics();
+  std::optional<CalibrationPass> calibration;
+  if (is_sequential()) calibration = calibration_pass(options_, model_, graph_);
   const FinishedModules finished(writer, plan_);
   for (std::size_t i = 0; i < plan_.linears.size(); ++i) {
     const Json* note = writer.finished(plan_.linears[i].module);
@@ -336,7 +360,8 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     read_note(*note, row);
     meter.advance(row.bytes);
   }
-  const auto quantizer = make_quantizer(statistics.get(), finished);
+  const auto quantizer =
+      make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished);
   for (const auto& [source, values] : quantizer->replaced()) {
     writer.write_values(*model_.weights->find(model_.spec.sources[source]), values);
   }

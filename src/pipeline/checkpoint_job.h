@@ -32,6 +32,7 @@ class CheckpointJob final : public ArtifactJob {
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
   bool needs_statistics() const override;
+  bool needs_calibration() const override;
   Forecast forecast() const override;
   void run(ArtifactReport& report) const override;
 
@@ -41,7 +42,10 @@ class CheckpointJob final : public ArtifactJob {
   LinearTask task() const;
   LinearArtifact artifact() const;
   std::string run_key() const;
+  bool is_sequential() const;
+  std::unique_ptr<StatisticsFile> open_statistics() const;
   std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics,
+                                                  const CalibrationPass* calibration,
                                                   const FinishedLinears& finished) const;
   void write(CheckpointWriter& writer, ArtifactReport& report) const;
 

@@ -12,6 +12,7 @@
 
 #include "calibrate/statistics.h"
 #include "codecs/group_int.h"
+#include "graph/executor.h"
 #include "graph/graph.h"
 #include "kernels/error_sums.h"
 #include "pipeline/source_model.h"
@@ -80,13 +81,28 @@ std::unique_ptr<LinearQuantizer> make_repacking_quantizer(const LinearTask& task
 
 // Which of the calibrated steps are done.
 struct CalibratedMethod {
-  bool scale = false;      // AWQ: channels are scaled before rounding
-  bool feed_back = false;  // GPTQ: errors are made up for by later columns
+  bool scale = false;           // AWQ: channels are scaled before rounding
+  bool feed_back = false;       // GPTQ: errors are made up for by later columns
+  float mismatch_strength = 1;  // how far it makes up for what earlier layers did; 0: not
 };
 
 // With a statistics file, which must have second moments: scales are chosen under their diagonal.
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
                                                            const StatisticsFile& statistics,
+                                                           const CalibratedMethod& method);
+
+// The text of a calibration, and how it is run.
+struct CalibrationPass {
+  TokenSequences sequences;
+  ExecutorOptions options;
+};
+
+// True-sequential: a linear is quantized when its input is known, and runs quantized from then on,
+// so later ones see what it really gives. With `statistics`, which scales then need, channels are
+// scaled first; else null.
+std::unique_ptr<LinearQuantizer> make_sequential_quantizer(const LinearTask& task,
+                                                           const StatisticsFile* statistics,
+                                                           const CalibrationPass& calibration,
                                                            const CalibratedMethod& method);
 
 // The values of a linear [out_features, in_features]. Throws QuantizationError when one is not

@@ -98,9 +98,9 @@ void refuse_existing(const Jobs& jobs) {
   }
 }
 
-bool any_calibrated(const Jobs& jobs) {
+bool any(const Jobs& jobs, bool (ArtifactJob::*needs)() const) {
   return std::ranges::any_of(
-      jobs, [](const auto& job) { return job != nullptr && job->needs_statistics(); });
+      jobs, [&](const auto& job) { return job != nullptr && (job.get()->*needs)(); });
 }
 
 // Statistics of the calibration text for all targets of a run, in a file that goes with it.
@@ -179,23 +179,34 @@ class RunStatistics {
   bool kept_ = false;
 };
 
-// Options with the statistics that calibrated targets need, made of the calibration text if they
-// are not there.
+// The text that calibrated targets are calibrated on when the user named nothing.
+void use_builtin_text(QuantizeOptions& options) {
+  if (!options.statistics.empty() || !options.calibration.text.empty()) return;
+  options.calibration.text = "builtin";
+  if (options.warning) {
+    options.warning(
+        "calibrated on the small text that comes with qwodel; --calibration with text of the "
+        "model's use is better");
+  }
+}
+
+// Statistics that several targets share, made of the calibration text if they are not there.
 std::unique_ptr<RunStatistics> make_statistics(QuantizeOptions& options) {
   if (!options.statistics.empty()) return nullptr;
-  if (options.calibration.text.empty()) {
-    options.calibration.text = "builtin";
-    if (options.warning) {
-      options.warning(
-          "calibrated on the small text that comes with qwodel; --calibration with text of the "
-          "model's use is better");
-    }
-  }
   make_output_folder(options, options.output);
   auto statistics = std::make_unique<RunStatistics>(options);
   options.statistics = statistics->path();
-  options.calibration.text.clear();
   return statistics;
+}
+
+// Importance for GGUF types; the statistics of this run spare another run of its text.
+std::unique_ptr<ImportanceMatrix> importance_of_run(QuantizeOptions options,
+                                                    const RunStatistics* statistics) {
+  if (statistics != nullptr) options.calibration.text.clear();
+  auto importance = importance_for(options);
+  // The artifact says where its importance comes from; the file of this run is gone by then.
+  if (statistics != nullptr && importance) importance->file = statistics->text();
+  return importance;
 }
 
 QuantizeReport run(QuantizeOptions options, bool dry_run) {
@@ -212,14 +223,16 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   if (has_gguf && options.resume && options.warning) {
     options.warning("--resume: .gguf files are made from the beginning; nothing of them was kept");
   }
-  const bool calibrates =
-      any_calibrated(jobs) || (has_gguf && GgufJob::is_calibrated(options.method));
-  if (!dry_run && calibrates) statistics = make_statistics(options);
+  const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
+  if (!dry_run) {
+    if (calibrated_gguf || any(jobs, &ArtifactJob::needs_calibration)) use_builtin_text(options);
+    if (calibrated_gguf || any(jobs, &ArtifactJob::needs_statistics)) {
+      statistics = make_statistics(options);
+    }
+  }
   std::unique_ptr<ImportanceMatrix> importance;
   if (has_gguf && (!dry_run || options.calibration.text.empty())) {
-    importance = importance_for(options);
-    // The artifact says where its importance comes from; the file of this run is gone by then.
-    if (statistics && importance) importance->file = statistics->text();
+    importance = importance_of_run(options, statistics.get());
   }
   plan_ggufs(options, model, targets, importance.get(), dry_run, jobs);
   if (!dry_run) refuse_existing(jobs);

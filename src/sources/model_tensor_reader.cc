@@ -142,6 +142,10 @@ void for_overlapping(const std::vector<Part>& parts, std::uint64_t first, std::u
 
 ModelTensorReader::ModelTensorReader(const ModelSpec& spec, const ModelTensor& tensor,
                                      const Weights& weights)
+    : ModelTensorReader(spec, tensor, [&](std::string_view name) { return weights.find(name); }) {}
+
+ModelTensorReader::ModelTensorReader(const ModelSpec& spec, const ModelTensor& tensor,
+                                     const Find& find)
     : tensor_(&tensor) {
   const auto expected = checked_product(tensor.shape);
   if (!expected) fail(tensor, "a shape beyond 64 bits", "a smaller tensor");
@@ -149,7 +153,7 @@ ModelTensorReader::ModelTensorReader(const ModelSpec& spec, const ModelTensor& t
   for (const TensorView& view : tensor.parts) {
     const std::string& name = spec.sources.at(view.source);
     Part& part = parts_.emplace_back();
-    part.source = weights.find(name);
+    part.source = find(name);
     if (part.source == nullptr) fail(tensor, fmt::format("no tensor {}", name), "it");
     const auto values = checked_product(view.shape);
     if (!values) fail(tensor, "a view beyond 64 bits", "a smaller tensor");

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "models/model_spec.h"
@@ -17,6 +19,10 @@ class ModelTensorReader {
   // Throws ValidationError when a view names a missing tensor or leaves its bounds, or when the
   // parts do not make up the tensor's shape.
   ModelTensorReader(const ModelSpec& spec, const ModelTensor& tensor, const Weights& weights);
+
+  // The same with stored tensors from elsewhere; `find` gives null for one that is missing.
+  using Find = std::function<const WeightTensor*(std::string_view name)>;
+  ModelTensorReader(const ModelSpec& spec, const ModelTensor& tensor, const Find& find);
 
   // Values [first, first + out.size()) of the tensor, row-major, with the elementwise operation
   // done.

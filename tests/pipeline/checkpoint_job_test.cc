@@ -165,7 +165,7 @@ TEST_F(CheckpointJob1, BadTypesOfLinearsAreUsageErrors) {
   EXPECT_EQ(code_of("ct:W4A16", "down_proj=W9A16", "rtn"), 2);
   EXPECT_EQ(code_of("ct:W4A16", "(=W8A16", "rtn"), 2);
   EXPECT_EQ(code_of("ct:W4A16", "proj=none", "rtn"), 2);
-  EXPECT_EQ(code_of("ct:W4A16", "down_proj=W8A16", "gptq"), 3);
+  EXPECT_EQ(code_of("ct:FP8", "down_proj=none", "gptq"), 3);
   EXPECT_EQ(code_of("awq", "down_proj=none", "rtn"), 3);
   EXPECT_EQ(code_of("gptq", "down_proj=8bit", "rtn"), 3);
   EXPECT_FALSE(fs::exists(directory_ / "out"));

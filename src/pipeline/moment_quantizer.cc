@@ -1,0 +1,118 @@
+#include "pipeline/moment_quantizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "methods/clip.h"
+#include "methods/gptq.h"
+#include "methods/mismatch.h"
+#include "pipeline/progress_meter.h"
+
+namespace qwodel {
+namespace {
+
+// Fewer tokens than this part of the in_features say too little about their correlation (an expert
+// that was hardly ever chosen): it is rounded with what is known of its channels.
+constexpr double kEnoughTokens = 0.25;
+
+constexpr std::size_t kFitRows = 64;
+
+std::vector<float> diagonal(const SecondMoments& moments) {
+  std::vector<float> values;
+  if (moments.rows == 0) return values;
+  for (std::size_t i = 0; i < moments.width(); ++i) {
+    values.push_back(moments.gram[i * moments.width() + i]);
+  }
+  return values;
+}
+
+}  // namespace
+
+void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMoments moments,
+                               std::span<const float> cross,
+                               const LinearQuantizer::Sink& sink) const {
+  damp_channels(moments);
+  const std::size_t d = moments.width();
+  const bool enough = static_cast<double>(moments.rows) >= kEnoughTokens * static_cast<double>(d);
+  if (!method_.feed_back || !enough) {
+    for (const std::size_t i : linears) round(i, moments, sink);
+    return;
+  }
+  const HessianFactor factor =
+      factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
+  std::vector<float> shift;
+  if (!cross.empty()) {
+    threads_.execute([&] { shift = mismatch({cross.data(), d, d}, factor); });
+  }
+  for (const std::size_t i : linears) {
+    throw_if_cancelled(task_.cancel);
+    feed_back(i, factor, shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d),
+              sink);
+  }
+}
+
+std::vector<float> MomentQuantizer::folded(std::size_t i) const {
+  std::vector<float> values = read_linear(task_.model, task_.plan.linears[i]);
+  fold(i, 0, values);
+  return values;
+}
+
+void MomentQuantizer::read_folded(std::size_t i, std::uint64_t first, std::span<float> out) const {
+  const std::uint32_t source = task_.plan.linears[i].source;
+  task_.model.weights->find(task_.model.spec.sources[source])->read(first, out);
+  fold(i, first, out);
+}
+
+void MomentQuantizer::fold(std::size_t i, std::uint64_t first, std::span<float> values) const {
+  if (folds_.columns.empty()) return;
+  const std::uint64_t cols = task_.plan.linears[i].in_features;
+  const std::vector<float>& columns = folds_.columns[i];
+  const std::vector<float>& rows = folds_.rows[i];
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    if (!columns.empty()) values[k] *= columns[(first + k) % cols];
+    if (!rows.empty()) values[k] /= rows[(first + k) / cols];
+  }
+}
+
+void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
+                            const LinearQuantizer::Sink& sink) const {
+  const PlannedLinear& linear = task_.plan.linears[i];
+  const std::vector<float> values = folded(i);
+  const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),
+                             static_cast<std::size_t>(linear.in_features));
+  const bool scaled = method_.scale && !folds_.columns[i].empty();
+  QuantizedLinear result = round_linear(view, diagonal(moments), linear.scheme, true);
+  result.method = scaled ? "awq" : "search";
+  if (moments.rows > 0) {
+    threads_.execute([&] { search_clipping(view, moments.matrix(), result.matrix); });
+    result.errors = matrix_errors(view, result.matrix);
+  }
+  sink(i, result);
+}
+
+void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
+                                ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const {
+  const PlannedLinear& linear = task_.plan.linears[i];
+  const std::vector<float> values = folded(i);
+  std::vector<float> decoded = values;
+  const auto rows = static_cast<std::size_t>(linear.out_features);
+  const auto cols = static_cast<std::size_t>(linear.in_features);
+  const ConstMatrixView view(values.data(), rows, cols);
+  const MatrixView target(decoded.data(), rows, cols);
+  QuantizedLinear result{.matrix = GroupIntMatrix(linear.scheme, rows, cols),
+                         .errors = {},
+                         .method = method_.scale ? "awq+gptq" : "gptq"};
+  if (mismatch.data != nullptr) {
+    threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
+  }
+  threads_.run((rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
+    const std::size_t first = task * kFitRows;
+    fit_rows(ConstMatrixView(target).row_range(first, std::min(kFitRows, rows - first)),
+             factor.importance, search_of(linear.scheme, true), first, result.matrix);
+  });
+  threads_.execute([&] { gptq(target, factor, result.matrix); });
+  result.errors = matrix_errors(view, result.matrix);
+  sink(i, result);
+}
+
+}  // namespace qwodel

@@ -1,0 +1,52 @@
+// Quantizes the linears that read one input, from the second moments of that input.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "graph/task_threads.h"
+#include "methods/hessian.h"
+#include "methods/second_moments.h"
+#include "pipeline/awq_folds.h"
+#include "pipeline/linear_quantizer.h"
+
+namespace qwodel {
+
+class MomentQuantizer {
+ public:
+  // Everything outlives it. `folds` may be empty.
+  MomentQuantizer(const LinearTask& task, const CalibratedMethod& method, const AwqFolds& folds)
+      : task_(task), method_(method), folds_(folds), threads_(task.threads) {}
+
+  // `linears` are indices into the plan, `moments` those of the input as it is after the folds.
+  // `cross`, (y - x)^T x per row of y, what the original model's linears read, and x, may be empty.
+  // Throws QuantizationError, Error (interrupted).
+  void quantize(std::span<const std::size_t> linears, SecondMoments moments,
+                std::span<const float> cross, const LinearQuantizer::Sink& sink) const;
+
+  // Without feedback; the moments may have no rows.
+  void round(std::size_t linear, const SecondMoments& moments,
+             const LinearQuantizer::Sink& sink) const;
+
+  // The linear's weights with what the folds make of them [out_features, in_features].
+  std::vector<float> folded(std::size_t linear) const;
+
+  // Values [first, first + out.size()) of them.
+  void read_folded(std::size_t linear, std::uint64_t first, std::span<float> out) const;
+
+  const TaskThreads& threads() const { return threads_; }
+
+ private:
+  void fold(std::size_t linear, std::uint64_t first, std::span<float> values) const;
+  void feed_back(std::size_t linear, const HessianFactor& factor, ConstMatrixView mismatch,
+                 const LinearQuantizer::Sink& sink) const;
+
+  LinearTask task_;
+  CalibratedMethod method_;
+  const AwqFolds& folds_;
+  TaskThreads threads_;
+};
+
+}  // namespace qwodel

@@ -1,0 +1,53 @@
+#include "calibrate/cross_sum.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+namespace qwodel {
+namespace {
+
+std::vector<float> random_rows(std::size_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+TEST(CrossSum, IsTheProductOfAllRows) {
+  constexpr std::size_t kWidth = 300, kRows = 5000;
+  const auto y = random_rows(kRows * kWidth, 1);
+  const auto x = random_rows(kRows * kWidth, 2);
+  const auto sum_of = [&](ComputeType compute, int threads) {
+    CrossSum sum(kWidth, compute);
+    const TaskThreads arena(threads);
+    for (const std::size_t first : {std::size_t{0}, std::size_t{700}}) {
+      const std::size_t count = first == 0 ? 700 : kRows - 700;
+      sum.add({y.data() + first * kWidth, count, kWidth},
+              {x.data() + first * kWidth, count, kWidth}, arena);
+    }
+    return sum.scaled(1.0 / kRows);
+  };
+  const auto exact = sum_of(ComputeType::f32, 2);
+  const auto rounded = sum_of(ComputeType::bf16, 2);
+  EXPECT_EQ(exact, sum_of(ComputeType::f32, 1));
+  EXPECT_EQ(rounded, sum_of(ComputeType::bf16, 1));
+  for (std::size_t i = 0; i < kWidth; i += 37) {
+    for (std::size_t j = 0; j < kWidth; j += 23) {
+      double want = 0;
+      for (std::size_t r = 0; r < kRows; ++r) {
+        want += static_cast<double>(y[r * kWidth + i]) * static_cast<double>(x[r * kWidth + j]);
+      }
+      want /= kRows;
+      EXPECT_NEAR(exact[i * kWidth + j], want, 2e-6);
+      EXPECT_NEAR(rounded[i * kWidth + j], want, 3e-4);
+    }
+  }
+  EXPECT_NE(exact, rounded);
+}
+
+}  // namespace
+}  // namespace qwodel

@@ -1,0 +1,105 @@
+// Whole runs of true-sequential GPTQ on a real model.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "qwodel/error.h"
+#include "qwodel/evaluate.h"
+#include "qwodel/quantize.h"
+#include "tests/formats/temp_directory.h"
+
+namespace qwodel {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SequentialGptq : public testing::Test {
+ protected:
+  QuantizeOptions options(const std::string& name, const std::string& method) const {
+    QuantizeOptions result;
+    result.model = model_;
+    result.targets = {"ct:W3A16-g32"};
+    result.tensor_types = {"down_proj=none"};  // of 172 columns
+    result.output = temporary_.path() / name;
+    result.method = method;
+    result.calibration.text = fs::path(QWODEL_SOURCE_DIR) / "tests/data/alice.txt";
+    result.calibration.samples = 16;
+    result.calibration.seq_len = 128;
+    if (method == "rtn") result.calibration.text.clear();
+    return result;
+  }
+
+  double divergence(const std::string& name) const {
+    EvaluateOptions evaluation;
+    evaluation.run.model = temporary_.path() / name;
+    evaluation.text = fs::path(QWODEL_SOURCE_DIR) / "data/own.txt";
+    evaluation.context = 128;
+    evaluation.chunks = 8;
+    evaluation.against = model_;
+    return evaluate(evaluation).divergence->mean.value;
+  }
+
+  std::string weights(const std::string& name) const {
+    std::ifstream file(temporary_.path() / name / "model.safetensors", std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  fs::path model_ = fs::path(QWODEL_SOURCE_DIR) / "models" / "stories260K";
+  TempDirectory temporary_;
+};
+
+TEST_F(SequentialGptq, IsCloserToTheModelThanRounding) {
+  quantize(options("rtn", "rtn"));
+  quantize(options("gptq", "gptq"));
+  QuantizeOptions one_shot = options("one_shot", "gptq");
+  one_shot.true_sequential = false;
+  quantize(one_shot);
+  const double rounded = divergence("rtn");
+  const double sequential = divergence("gptq");
+  EXPECT_GT(sequential, 0);
+  EXPECT_LT(sequential, 0.7 * rounded);
+  EXPECT_LT(sequential, divergence("one_shot"));
+}
+
+TEST_F(SequentialGptq, ThreadsDoNotChangeAByte) {
+  QuantizeOptions one = options("one", "awq+gptq");
+  one.threads = 1;
+  QuantizeOptions two = options("two", "awq+gptq");
+  two.threads = 2;
+  quantize(one);
+  quantize(two);
+  EXPECT_FALSE(weights("one").empty());
+  EXPECT_EQ(weights("one"), weights("two"));
+}
+
+TEST_F(SequentialGptq, AnInterruptedRunGoesOnToTheSameBytes) {
+  quantize(options("whole", "gptq"));
+  QuantizeOptions part = options("part", "gptq");
+  CancelToken cancel;
+  part.cancel = &cancel;
+  part.progress = [&](const Progress& progress) {
+    if (progress.stage == "layer 2") cancel.cancel();
+  };
+  EXPECT_THROW(quantize(part), Error);
+  EXPECT_FALSE(fs::exists(part.output));
+  part.cancel = nullptr;
+  part.progress = {};
+  part.resume = true;
+  quantize(part);
+  EXPECT_FALSE(weights("whole").empty());
+  EXPECT_EQ(weights("whole"), weights("part"));
+}
+
+// What a linear makes up for is what the ones before it did wrong.
+TEST_F(SequentialGptq, TheStrengthOfCompensationMatters) {
+  QuantizeOptions none = options("none", "gptq");
+  none.mismatch_strength = 0;
+  quantize(none);
+  quantize(options("full", "gptq"));
+  EXPECT_NE(weights("none"), weights("full"));
+}
+
+}  // namespace
+}  // namespace qwodel
