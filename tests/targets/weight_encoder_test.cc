@@ -113,7 +113,8 @@ TEST(WeightEncoder, SearchLowersTheError) {
   const WeightScheme scheme{.form = kLinear, .bits = 4, .block = 32};
   std::vector<double> errors;
   for (const bool search : {false, true}) {
-    const WeightEncoder encoder(scheme, {.search = search, .importance = {}}, weights.rows, weights.cols);
+    const WeightEncoder encoder(scheme, {.search = search, .importance = {}}, weights.rows,
+                                weights.cols);
     const EncodedRows rows = encoder.encode(weights.view(), true);
     EXPECT_EQ(read_back(scheme, rows.stored, weights.rows, weights.cols), rows.decoded);
     double error = 0;

@@ -92,13 +92,15 @@ class Linter {
             fmt::format("specification version {}", specification()), "6 to 10");
     if (row == kOpsets.end()) return;
     require(package_.function().opset() == row->name, "the program",
-            fmt::format("operations of {}", package_.function().opset()), fmt::format("those of {}", row->name));
+            fmt::format("operations of {}", package_.function().opset()),
+            fmt::format("those of {}", row->name));
     require(package_.model().ml_program().version() == 1, "the program",
             fmt::format("version {}", package_.model().ml_program().version()), "version 1");
   }
 
   void define(const std::string& where, const std::string& name) {
-    require(is_identifier(name), where, fmt::format("the name \"{}\"", name), "letters, digits and _");
+    require(is_identifier(name), where, fmt::format("the name \"{}\"", name),
+            "letters, digits and _");
     require(defined_.insert(name).second, where, fmt::format("the name \"{}\" a second time", name),
             "a name of its own");
   }
@@ -113,7 +115,8 @@ class Linter {
           check_value(where, binding.value());
         } else {
           require(defined_.contains(binding.name()), where,
-                  fmt::format("{} bound to \"{}\"", parameter, binding.name()), "a value made before");
+                  fmt::format("{} bound to \"{}\"", parameter, binding.name()),
+                  "a value made before");
           used_.insert(binding.name());
         }
       }
