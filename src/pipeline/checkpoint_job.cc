@@ -55,7 +55,7 @@ const WeightTensor& weight_of(const SourceModel& model, const PlannedLinear& lin
 std::filesystem::path artifact_path(const QuantizeOptions& options, const SourceModel& model,
                                     const Target& target, std::size_t targets) {
   if (targets == 1) return options.output;
-  return options.output / artifact_name(model.spec.metadata, target.name);
+  return options.output / (artifact_name(model.spec.metadata, {}) + "-" + target.name);
 }
 
 const Method* find_method(std::string_view name) {

@@ -34,7 +34,8 @@ fs::path artifact_path(const QuantizeOptions& options, const SourceModel& model,
   if (targets > 1 && names_it) {
     refuse_option("-o", options.output.string(), "a directory, because there are several targets");
   }
-  return options.output / (artifact_name(model.spec.metadata, target.name) + ".mlpackage");
+  return options.output /
+         (artifact_name(model.spec.metadata, {}) + "-" + target.name + ".mlpackage");
 }
 
 std::vector<WeightScheme> schemes_of(const std::vector<WeightChoice>& choices) {

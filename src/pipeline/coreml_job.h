@@ -29,6 +29,7 @@ class CoremlJob final : public ArtifactJob {
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
   bool needs_statistics() const override;
+  bool needs_calibration() const override { return needs_statistics(); }
   Forecast forecast() const override;
   void run(ArtifactReport& report) const override;
 

@@ -148,6 +148,24 @@ TEST_F(CheckpointJob1, LinearsMayHaveTypesOfTheirOwn) {
   EXPECT_EQ(named, 13u);
 }
 
+TEST_F(CheckpointJob1, SeveralTargetsAreNamedAfterTheirFormats) {
+  TinyLlama().write(directory_ / "model");
+  QuantizeOptions several = options("gptq");
+  several.targets = {"gptq:4bit-g32", "awq:g32", "coreml:int8_linear"};
+  several.method = "rtn";
+  const QuantizeReport report = quantize(several);
+  std::vector<std::string> endings;
+  for (const ArtifactReport& artifact : report.artifacts) {
+    const std::string name = artifact.path.filename().string();
+    endings.push_back(name.substr(name.find('-')));
+    EXPECT_TRUE(fs::exists(artifact.path));
+  }
+  ASSERT_EQ(endings.size(), 3u);
+  EXPECT_TRUE(endings[0].ends_with("-GPTQ-Int4")) << endings[0];
+  EXPECT_TRUE(endings[1].ends_with("-AWQ")) << endings[1];
+  EXPECT_TRUE(endings[2].ends_with("-int8_linear.mlpackage")) << endings[2];
+}
+
 TEST_F(CheckpointJob1, BadTypesOfLinearsAreUsageErrors) {
   TinyLlama().write(directory_ / "model");
   const auto code_of = [&](const char* target, const char* type, const char* method) {
