@@ -32,7 +32,8 @@ run_in_shards() {  # all tests of a program, as many processes as cores
 }
 
 stage_quick() {
-  cmake --preset ci -DQWODEL_PRECOMPILE=ON
+  # Without precompiled headers: with them g++ 12 warns of overflows in its own <string>.
+  cmake --preset ci
   cmake --build --preset ci -j "$jobs"
   run_in_shards build/ci/qwodel_tests
 }
