@@ -258,4 +258,12 @@ void require_same_model(const StatisticsFile& file, const std::string& model_has
        .remedy = "make them with qwodel calibrate and this model"});
 }
 
+void require_gram(const StatisticsFile& file) {
+  if (file.header().has_gram) return;
+  throw ValidationError({.where = file.path().string(),
+                         .found = "statistics without second moments",
+                         .expected = "X^T X of every input, which AWQ and GPTQ need",
+                         .remedy = "make them with qwodel calibrate --gram"});
+}
+
 }  // namespace qwodel

@@ -117,6 +117,9 @@ class StatisticsFile {
 void require_same_model(const StatisticsFile& file, const std::string& model_hash,
                         const std::string& model);
 
+// Throws ValidationError when the file has no second moments.
+void require_gram(const StatisticsFile& file);
+
 // Writes the sums of all files, which are of the same model, compute type and inputs and of
 // different texts, else ValidationError. The order of the files changes the order of the texts
 // only: two files give the same sums either way.

@@ -21,9 +21,10 @@ struct Trial {
   bool duo = false;
 };
 
-// Rows [first, first + count) of one weight.
+// Some rows of one weight.
 struct Task {
   ConstMatrixView rows;
+  const GroupIntScheme* scheme = nullptr;
 };
 
 struct Buffers {
@@ -33,11 +34,13 @@ struct Buffers {
 
 class AwqSearch {
  public:
-  AwqSearch(const AwqGroup& group, const GroupIntScheme& scheme, const AwqOptions& options)
-      : group_(group), scheme_(scheme), options_(options), d_(group.gram.rows) {
-    for (const ConstMatrixView& weight : group.weights) {
-      for (std::size_t row = 0; row < weight.rows; row += kTaskRows) {
-        tasks_.push_back({weight.row_range(row, std::min(kTaskRows, weight.rows - row))});
+  AwqSearch(const AwqGroup& group, const AwqOptions& options)
+      : group_(group), options_(options), d_(group.gram.rows) {
+    for (const AwqWeight& weight : group.weights) {
+      const ConstMatrixView& values = weight.values;
+      for (std::size_t row = 0; row < values.rows; row += kTaskRows) {
+        tasks_.push_back(
+            {values.row_range(row, std::min(kTaskRows, values.rows - row)), &weight.scheme});
       }
     }
     if (options_.duo) weigh_weights();
@@ -64,17 +67,19 @@ class AwqSearch {
   void weigh_weights() {
     std::vector<double> sums(d_, 0.0);
     std::size_t rows = 0;
-    for (const ConstMatrixView& weight : group_.weights) {
-      rows += weight.rows;
-      for (std::size_t r = 0; r < weight.rows; ++r) add_relative(weight.row(r), sums);
+    for (const AwqWeight& weight : group_.weights) {
+      const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
+      rows += weight.values.rows;
+      for (std::size_t r = 0; r < weight.values.rows; ++r) {
+        add_relative(weight.values.row(r), size, sums);
+      }
     }
     for (const double sum : sums) {
       mean_weight_.push_back(static_cast<float>(sum / static_cast<double>(rows)));
     }
   }
 
-  void add_relative(std::span<const float> row, std::vector<double>& sums) const {
-    const std::size_t size = scheme_.group_of(d_);
+  void add_relative(std::span<const float> row, std::size_t size, std::vector<double>& sums) const {
     for (std::size_t first = 0; first < d_; first += size) {
       float largest = 1e-6f;
       for (std::size_t i = first; i < first + size; ++i) {
@@ -128,12 +133,13 @@ class AwqSearch {
   double loss(const std::vector<float>& scales) {
     std::vector<double> losses(tasks_.size());
     tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
-      losses[task] = task_loss(tasks_[task].rows, scales, buffers_.local());
+      losses[task] = task_loss(tasks_[task], scales, buffers_.local());
     });
     return std::accumulate(losses.begin(), losses.end(), 0.0);
   }
 
-  double task_loss(ConstMatrixView rows, const std::vector<float>& scales, Buffers& b) const {
+  double task_loss(const Task& task, const std::vector<float>& scales, Buffers& b) const {
+    const ConstMatrixView& rows = task.rows;
     const std::size_t count = rows.rows * d_;
     b.scaled.resize(count);
     b.difference.resize(count);
@@ -142,9 +148,9 @@ class AwqSearch {
       const auto from = rows.row(r);
       for (std::size_t c = 0; c < d_; ++c) b.scaled[r * d_ + c] = from[c] * scales[c];
     }
-    b.matrix = GroupIntMatrix(scheme_, rows.rows, d_);
+    b.matrix = GroupIntMatrix(*task.scheme, rows.rows, d_);
     const ConstMatrixView scaled(b.scaled.data(), rows.rows, d_);
-    fit_rows(scaled, {}, search_of(scheme_, options_.search), 0, b.matrix);
+    fit_rows(scaled, {}, search_of(*task.scheme, options_.search), 0, b.matrix);
     round_rows(scaled, 0, b.matrix);
     for (std::size_t r = 0; r < rows.rows; ++r) {
       const std::span<float> row(b.difference.data() + r * d_, d_);
@@ -164,7 +170,6 @@ class AwqSearch {
   }
 
   const AwqGroup& group_;
-  const GroupIntScheme& scheme_;
   const AwqOptions& options_;
   std::size_t d_;
   std::vector<Task> tasks_;
@@ -175,9 +180,8 @@ class AwqSearch {
 
 }  // namespace
 
-AwqScales search_awq_scales(const AwqGroup& group, const GroupIntScheme& scheme,
-                            const AwqOptions& options) {
-  return AwqSearch(group, scheme, options).run();
+AwqScales search_awq_scales(const AwqGroup& group, const AwqOptions& options) {
+  return AwqSearch(group, options).run();
 }
 
 }  // namespace qwodel

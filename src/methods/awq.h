@@ -17,11 +17,16 @@
 
 namespace qwodel {
 
+struct AwqWeight {
+  ConstMatrixView values;  // [out_features, in_features], contiguous
+  GroupIntScheme scheme;   // what it is rounded to, or what is like it; divides in_features
+};
+
 // Linears that read one value, whose producer can take the inverse scale.
 struct AwqGroup {
-  std::vector<ConstMatrixView> weights;  // [out_features, in_features] each, contiguous
-  ConstMatrixView gram;                  // X^T X [in_features, in_features], any common factor
-  std::span<const float> mean_abs;       // mean |x| [in_features]
+  std::vector<AwqWeight> weights;
+  ConstMatrixView gram;             // X^T X [in_features, in_features], any common factor
+  std::span<const float> mean_abs;  // mean |x| [in_features]
   // Columns with the same number must have the same scale [in_features]; empty: all are free.
   std::span<const std::uint32_t> channel = {};
 };
@@ -40,8 +45,7 @@ struct AwqScales {
   double loss_after = 0;
 };
 
-// REQUIRES: scheme.group_size divides in_features. The result does not depend on threads.
-AwqScales search_awq_scales(const AwqGroup& group, const GroupIntScheme& scheme,
-                            const AwqOptions& options);
+// The result does not depend on threads.
+AwqScales search_awq_scales(const AwqGroup& group, const AwqOptions& options);
 
 }  // namespace qwodel

@@ -1,125 +1,54 @@
 #include "methods/gptq.h"
 
 #include <oneapi/dnnl/dnnl.h>
-#include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
-#include "kernels/error_feedback.h"
+#include "methods/gptq_tiles.h"
 
 namespace qwodel {
 namespace {
 
-constexpr std::size_t kBlockColumns = 128;
-constexpr std::size_t kTileRows = 128;
-
-// One tile of rows, transposed: column i of the order is a run of kTileRows values.
-struct RowTile {
-  std::vector<float> weights, errors;  // [d, kTileRows]
-  std::vector<std::uint8_t> codes;     // [d, kTileRows]
-  std::vector<float> scales, zeros;    // [groups, kTileRows]
+// Parameters of a tile's rows, by group.
+struct TileGroups {
+  std::vector<float> scales, zeros;  // [groups, kGptqTileRows]
 };
 
-class GptqJob {
- public:
-  GptqJob(MatrixView weights, const HessianFactor& factor, GroupIntMatrix& out)
-      : weights_(weights), factor_(factor), out_(out) {}
-
-  void run() {
-    const std::size_t tiles = (weights_.rows + kTileRows - 1) / kTileRows;
-    tbb::parallel_for(std::size_t{0}, tiles, [&](std::size_t tile) {
-      RowTile& scratch = scratch_.local();
-      const std::size_t row = tile * kTileRows;
-      const std::size_t rows = std::min(kTileRows, weights_.rows - row);
-      load(row, rows, scratch);
-      solve(scratch);
-      store(row, rows, scratch);
-    });
-  }
-
- private:
-  // Rows beyond the last are zeros with a scale of 1.
-  void load(std::size_t row, std::size_t rows, RowTile& tile) const {
-    const std::size_t d = factor_.size();
-    tile.weights.assign(d * kTileRows, 0.0f);
-    tile.errors.resize(d * kTileRows);
-    tile.codes.resize(d * kTileRows);
-    tile.scales.assign(out_.groups() * kTileRows, 1.0f);
-    tile.zeros.assign(out_.groups() * kTileRows, 0.0f);
-    for (std::size_t i = 0; i < d; ++i) {
-      const std::uint32_t column = factor_.order[i];
-      if (factor_.dead[column]) continue;
-      for (std::size_t r = 0; r < rows; ++r) {
-        tile.weights[i * kTileRows + r] = weights_.data[(row + r) * weights_.stride + column];
-      }
-    }
-    for (std::size_t group = 0; group < out_.groups(); ++group) {
-      for (std::size_t r = 0; r < rows; ++r) {
-        const std::size_t from = (row + r) * out_.groups() + group;
-        tile.scales[group * kTileRows + r] = out_.scales[from];
-        tile.zeros[group * kTileRows + r] = static_cast<float>(out_.zeros[from]);
-      }
+// Rows beyond the last have a scale of 1.
+TileGroups tile_groups(const GroupIntMatrix& matrix, std::size_t row, std::size_t rows) {
+  TileGroups groups;
+  groups.scales.assign(matrix.groups() * kGptqTileRows, 1.0f);
+  groups.zeros.assign(matrix.groups() * kGptqTileRows, 0.0f);
+  for (std::size_t group = 0; group < matrix.groups(); ++group) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t from = (row + r) * matrix.groups() + group;
+      groups.scales[group * kGptqTileRows + r] = matrix.scales[from];
+      groups.zeros[group * kGptqTileRows + r] = static_cast<float>(matrix.zeros[from]);
     }
   }
-
-  // Errors of all earlier blocks reach a block just before it is rounded.
-  void solve(RowTile& tile) const {
-    const std::size_t d = factor_.size();
-    for (std::size_t first = 0; first < d; first += kBlockColumns) {
-      const std::size_t columns = std::min(kBlockColumns, d - first);
-      float* block = tile.weights.data() + first * kTileRows;
-      if (first > 0) {
-        dnnl_sgemm('T', 'N', static_cast<dnnl_dim_t>(columns), kTileRows,
-                   static_cast<dnnl_dim_t>(first), -1.0f, factor_.upper.data() + first,
-                   static_cast<dnnl_dim_t>(d), tile.errors.data(), kTileRows, 1.0f, block,
-                   kTileRows);
-      }
-      round_block(tile, first, columns);
-    }
-  }
-
-  void round_block(RowTile& tile, std::size_t first, std::size_t columns) const {
-    std::array<const float*, kBlockColumns> scales{};
-    std::array<const float*, kBlockColumns> zeros{};
-    for (std::size_t i = 0; i < columns; ++i) {
-      const std::size_t group = factor_.order[first + i] / out_.scheme.group_size;
-      scales[i] = tile.scales.data() + group * kTileRows;
-      zeros[i] = tile.zeros.data() + group * kTileRows;
-    }
-    feed_back_groups({.weights = tile.weights.data() + first * kTileRows,
-                      .errors = tile.errors.data() + first * kTileRows,
-                      .codes = tile.codes.data() + first * kTileRows,
-                      .upper = factor_.upper.data() + first * factor_.size() + first,
-                      .upper_stride = factor_.size(),
-                      .columns = columns,
-                      .rows = kTileRows,
-                      .bits = out_.scheme.bits},
-                     scales.data(), zeros.data());
-  }
-
-  void store(std::size_t row, std::size_t rows, const RowTile& tile) const {
-    for (std::size_t i = 0; i < factor_.size(); ++i) {
-      const std::uint32_t column = factor_.order[i];
-      for (std::size_t r = 0; r < rows; ++r) {
-        out_.codes[(row + r) * out_.cols + column] = tile.codes[i * kTileRows + r];
-      }
-    }
-    for (std::size_t r = 0; r < rows; ++r) out_.decode(row + r, weights_.row(row + r));
-  }
-
-  MatrixView weights_;
-  const HessianFactor& factor_;
-  GroupIntMatrix& out_;
-  tbb::enumerable_thread_specific<RowTile> scratch_;
-};
+  return groups;
+}
 
 }  // namespace
 
 void gptq(MatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) {
-  GptqJob(weights, factor, out).run();
+  const auto prepare = [&](std::size_t row, std::size_t rows) -> RoundBlock {
+    return
+        [&, groups = tile_groups(out, row, rows)](const FeedbackBlock& block, std::size_t first) {
+          std::vector<const float*> scales(block.columns), zeros(block.columns);
+          for (std::size_t i = 0; i < block.columns; ++i) {
+            const std::size_t group = factor.order[first + i] / out.scheme.group_size;
+            scales[i] = groups.scales.data() + group * kGptqTileRows;
+            zeros[i] = groups.zeros.data() + group * kGptqTileRows;
+          }
+          feed_back_groups(block, scales.data(), zeros.data());
+        };
+  };
+  gptq_tiles(weights, factor, out.scheme.bits, prepare, out.codes);
+  tbb::parallel_for(std::size_t{0}, weights.rows,
+                    [&](std::size_t row) { out.decode(row, weights.row(row)); });
 }
 
 double output_error(ConstMatrixView weights, const GroupIntMatrix& quantized,

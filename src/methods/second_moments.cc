@@ -27,4 +27,11 @@ void damp_channels(SecondMoments& moments) {
   for (std::size_t i = 0; i < d; ++i) moments.gram[i * d + i] *= 1 + kChannelDamp;
 }
 
+void divide_channels(SecondMoments& moments, std::span<const float> scales) {
+  const std::size_t d = moments.width();
+  for (std::size_t i = 0; i < d; ++i) {
+    for (std::size_t j = 0; j < d; ++j) moments.gram[i * d + j] /= scales[i] * scales[j];
+  }
+}
+
 }  // namespace qwodel

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "calibrate/statistics.h"
@@ -28,5 +29,8 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
 // between 0.1 and 2 the difference is small.
 void damp_channels(SecondMoments& moments);
 inline constexpr float kChannelDamp = 0.5f;
+
+// Second moments of inputs divided by scales [width]. Means of |x| stay as they are.
+void divide_channels(SecondMoments& moments, std::span<const float> scales);
 
 }  // namespace qwodel

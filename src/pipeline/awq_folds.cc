@@ -151,13 +151,14 @@ class FoldSearch {
       const PlannedLinear& linear = task_.plan.linears[planned_.at(source)];
       if (linear.in_features != known->width()) return;
       values.push_back(read_linear(task_.model, linear));
-      search.weights.emplace_back(values.back().data(),
-                                  static_cast<std::size_t>(linear.out_features),
-                                  static_cast<std::size_t>(linear.in_features));
+      search.weights.push_back(
+          {ConstMatrixView(values.back().data(), static_cast<std::size_t>(linear.out_features),
+                           static_cast<std::size_t>(linear.in_features)),
+           linear.scheme});
     }
     if (search.weights.empty()) return;
     AwqScales found;
-    threads_.execute([&] { found = search_awq_scales(search, task_.scheme, {}); });
+    threads_.execute([&] { found = search_awq_scales(search, {}); });
     const WeightId reader = linear_weight(stage.ops[group.linears.front()]);
     folds_.folds.push_back({.reader = task_.graph.weights[reader].name,
                             .absorber = task_.graph.weights[absorber->weight].name,
@@ -249,6 +250,36 @@ class FoldSearch {
 };
 
 }  // namespace
+
+void AwqFolds::apply(std::size_t linear, std::uint64_t in_features, std::uint64_t first,
+                     std::span<float> values) const {
+  if (columns.empty()) return;
+  const std::vector<float>& multiply = columns[linear];
+  const std::vector<float>& divide = rows[linear];
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    if (!multiply.empty()) values[k] *= multiply[(first + k) % in_features];
+    if (!divide.empty()) values[k] /= divide[(first + k) / in_features];
+  }
+}
+
+void fold_weights(const SourceModel& model, const LinearPlan& plan, const AwqFolds& folds,
+                  ReplaceableWeights& weights) {
+  for (const auto& replaced : folds.replaced) {
+    const std::vector<float>& values = replaced.second;
+    weights.replace(replaced.first, [&values](std::uint64_t first, std::span<float> out) {
+      std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(first), out.size(), out.begin());
+    });
+  }
+  for (std::size_t i = 0; i < folds.columns.size(); ++i) {
+    if (folds.columns[i].empty() && folds.rows[i].empty()) continue;
+    const PlannedLinear& linear = plan.linears[i];
+    const WeightTensor& source = *model.weights->find(model.spec.sources[linear.source]);
+    weights.replace(linear.source, [&, i](std::uint64_t first, std::span<float> out) {
+      source.read(first, out);
+      folds.apply(i, linear.in_features, first, out);
+    });
+  }
+}
 
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics) {
   return FoldSearch(task, statistics).run();

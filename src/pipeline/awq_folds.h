@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "calibrate/statistics.h"
 #include "pipeline/linear_quantizer.h"
+#include "sources/replaceable_weights.h"
 
 namespace qwodel {
 
@@ -35,11 +37,21 @@ struct AwqFolds {
   std::map<std::uint32_t, std::vector<float>> replaced;
 
   std::vector<AwqFold> folds;
+
+  // What the folds make of values [first, first + values.size()) of a linear of the plan, which has
+  // `in_features` columns.
+  void apply(std::size_t linear, std::uint64_t in_features, std::uint64_t first,
+             std::span<float> values) const;
 };
 
 // Searches scales for every input of the plan's linears that has an absorber and statistics. What a
 // norm is rounded to when it is stored is made up for by the columns. Throws QuantizationError for
 // weights that are not finite, Error (interrupted).
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics);
+
+// Replaces linears, norms, biases and routers by what the folds make of them. Everything outlives
+// `weights`.
+void fold_weights(const SourceModel& model, const LinearPlan& plan, const AwqFolds& folds,
+                  ReplaceableWeights& weights);
 
 }  // namespace qwodel

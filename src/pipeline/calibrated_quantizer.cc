@@ -6,7 +6,6 @@
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
-#include "qwodel/error.h"
 
 namespace qwodel {
 namespace {
@@ -52,11 +51,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
   // Inputs that the columns' scales make smaller. Linears that read one input have the same scales.
   void divide_moments(SecondMoments& moments, std::size_t linear) const {
     if (folds_.columns.empty() || folds_.columns[linear].empty()) return;
-    const std::vector<float>& scales = folds_.columns[linear];
-    const std::size_t d = moments.width();
-    for (std::size_t i = 0; i < d; ++i) {
-      for (std::size_t j = 0; j < d; ++j) moments.gram[i * d + j] /= scales[i] * scales[j];
-    }
+    divide_channels(moments, folds_.columns[linear]);
   }
 
   LinearTask task_;
@@ -72,12 +67,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
                                                            const StatisticsFile& statistics,
                                                            const CalibratedMethod& method) {
-  if (!statistics.header().has_gram) {
-    throw ValidationError({.where = statistics.path().string(),
-                           .found = "statistics without second moments",
-                           .expected = "X^T X of every input, which AWQ and GPTQ need",
-                           .remedy = "make them with qwodel calibrate --gram"});
-  }
+  require_gram(statistics);
   return std::make_unique<CalibratedQuantizer>(task, statistics, method);
 }
 

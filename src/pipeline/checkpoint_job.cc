@@ -42,12 +42,6 @@ constexpr std::array kMethods = {Method{"rtn"},
 
 constexpr std::string_view kRepack = "repack";
 
-std::vector<SourceTensor> source_tensors(const Weights& weights) {
-  std::vector<SourceTensor> tensors;
-  for (const auto& tensor : weights.tensors()) tensors.push_back({tensor->name(), tensor->shape()});
-  return tensors;
-}
-
 const WeightTensor& weight_of(const SourceModel& model, const PlannedLinear& linear) {
   return *model.weights->find(model.spec.sources[linear.source]);
 }
@@ -175,7 +169,6 @@ LinearTask CheckpointJob::task() const {
   return {.model = model_,
           .graph = graph_,
           .plan = plan_,
-          .scheme = scheme_,
           .cancel = options_.cancel,
           .threads = thread_count(options_)};
 }

@@ -63,12 +63,7 @@ class Evidence {
     if (!options.statistics.empty()) {
       statistics_ = std::make_unique<StatisticsFile>(options.statistics);
       require_same_model(*statistics_, hash_of_model(graph, weights), options.model.string());
-      if (options.method == "gptq" && !statistics_->header().has_gram) {
-        throw ValidationError({.where = statistics_->path().string(),
-                               .found = "statistics without second moments",
-                               .expected = "X^T X of every input, which GPTQ needs",
-                               .remedy = "make them with qwodel calibrate --gram"});
-      }
+      if (options.method == "gptq") require_gram(*statistics_);
     } else if (!options.imatrix.empty()) {
       importance_ = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
     }

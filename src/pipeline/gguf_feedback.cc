@@ -4,14 +4,11 @@
 
 #include "codecs/codec.h"
 #include "methods/second_moments.h"
-#include "qwodel/error.h"
 
 namespace qwodel {
 namespace {
 
-// Fewer tokens than this part of the columns say too little about their correlation (an expert that
-// was hardly ever chosen): such a matrix is encoded with its importance.
-constexpr double kEnoughTokens = 0.25;
+constexpr double kEnoughTokens = 0.25;  // per column
 
 std::uint64_t rows_per_matrix(const PlanInput& input) {
   return input.shape.size() > 1 ? input.shape[input.shape.size() - 2] : 1;
@@ -25,6 +22,10 @@ std::uint64_t matrices(const PlanInput& input) {
 
 }  // namespace
 
+bool enough_for_feedback(std::uint64_t tokens, std::uint64_t cols) {
+  return static_cast<double>(tokens) >= kEnoughTokens * static_cast<double>(cols);
+}
+
 bool GgufFeedback::can_encode(const PlanInput& input, const PlannedTensor& planned,
                               const StatisticsFile& statistics) {
   const Codec* codec = find_codec(planned.type);
@@ -37,14 +38,9 @@ bool GgufFeedback::can_encode(const PlanInput& input, const PlannedTensor& plann
 }
 
 GgufFeedback::GgufFeedback(const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                           const StatisticsFile& statistics, const BlockFeedbackOptions& options)
-    : inputs_(inputs), plan_(plan), statistics_(statistics), options_(options) {
-  if (!statistics.header().has_gram) {
-    throw ValidationError({.where = statistics.path().string(),
-                           .found = "statistics without second moments",
-                           .expected = "X^T X of every input, which GPTQ needs",
-                           .remedy = "make them with qwodel calibrate --gram"});
-  }
+                           const StatisticsFile& statistics, const GgufFolds* folds,
+                           const BlockFeedbackOptions& options)
+    : inputs_(inputs), plan_(plan), statistics_(statistics), folds_(folds), options_(options) {
   for (const PlannedTensor& planned : plan.tensors) {
     const PlanInput& input = inputs[planned.input];
     if (!can_encode(input, planned, statistics)) continue;
@@ -53,8 +49,7 @@ GgufFeedback::GgufFeedback(const std::vector<PlanInput>& inputs, const TensorPla
     const std::uint64_t parts = statistics.inputs()[known].parts;
     for (std::size_t part = 0; part < parts; ++part) {
       Entry& entry = entries_[{known, part}];
-      entry.known = static_cast<double>(sums.counts[part]) >=
-                    kEnoughTokens * static_cast<double>(input.shape.back());
+      entry.known = enough_for_feedback(sums.counts[part], input.shape.back());
       entry.rows_left += rows_per_matrix(input) * (parts == 1 ? matrices(input) : 1);
     }
   }
@@ -79,9 +74,10 @@ std::shared_ptr<const BlockHessian> GgufFeedback::hessian(const Key& key, const 
   Entry& entry = entries_.at(key);
   const std::lock_guard lock(entry.mutex);
   if (entry.hessian == nullptr) {
-    const SecondMoments moments =
+    SecondMoments moments =
         second_moments(statistics_.read(key.first, true), key.second,
                        static_cast<std::size_t>(statistics_.inputs()[key.first].width));
+    if (folds_ != nullptr) folds_->divide(key.first, key.second, moments);
     entry.hessian = std::make_shared<const BlockHessian>(make_block_hessian(
         moments.matrix(), options_, inputs_[plan_.tensors[tile.tensor].input].name));
   }

@@ -13,17 +13,23 @@
 
 #include "calibrate/statistics.h"
 #include "methods/block_feedback.h"
+#include "pipeline/gguf_folds.h"
 #include "pipeline/tile_encoder.h"
 #include "plan/tensor_plan.h"
 
 namespace qwodel {
 
+// Fewer tokens say too little about the correlation of an input's columns (an expert that was
+// hardly ever chosen): such a matrix is encoded with its importance.
+bool enough_for_feedback(std::uint64_t tokens, std::uint64_t cols);
+
 // Serves tiles from several threads at once, in any order; each row of a tensor once.
 class GgufFeedback final : public RowEncoder {
  public:
-  // Everything must outlive it. Throws ValidationError for statistics without second moments.
+  // Everything must outlive it; `folds` may be null. REQUIRES: the statistics have second moments.
   GgufFeedback(const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-               const StatisticsFile& statistics, const BlockFeedbackOptions& options);
+               const StatisticsFile& statistics, const GgufFolds* folds,
+               const BlockFeedbackOptions& options);
 
   // Whether tensor `planned` of the plan is encoded with feedback: its type has scales and codes of
   // single values, and its inputs were seen by enough tokens.
@@ -48,6 +54,7 @@ class GgufFeedback final : public RowEncoder {
   const std::vector<PlanInput>& inputs_;
   const TensorPlan& plan_;
   const StatisticsFile& statistics_;
+  const GgufFolds* folds_;
   BlockFeedbackOptions options_;
   mutable std::map<Key, Entry> entries_;
 };

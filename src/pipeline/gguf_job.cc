@@ -11,7 +11,7 @@
 #include "io/atomic_file.h"
 #include "models/general_metadata.h"
 #include "pipeline/forecast.h"
-#include "pipeline/gguf_feedback.h"
+#include "pipeline/gguf_calibration.h"
 #include "pipeline/tile_encoder.h"
 
 namespace qwodel {
@@ -63,15 +63,26 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Target
   return options.output / (artifact_name(metadata, target.name) + ".gguf");
 }
 
+// The calibrated methods and what they do.
+struct Method {
+  std::string_view name;
+  CalibratedMethod steps;
+};
+constexpr std::array kCalibrated = {Method{"awq", {.scale = true, .feed_back = false}},
+                                    Method{"gptq", {.scale = false, .feed_back = true}},
+                                    Method{"awq+gptq", {.scale = true, .feed_back = true}}};
+
+const Method* find_calibrated(std::string_view name) {
+  const auto* found = std::ranges::find(kCalibrated, name, &Method::name);
+  return found == kCalibrated.end() ? nullptr : found;
+}
+
 void check_method(const std::string& method) {
-  constexpr std::array<std::string_view, 3> kOfOthers = {"rtn", "awq", "awq+gptq"};
   if (method.empty() || method == "search" || GgufJob::is_calibrated(method)) return;
-  if (std::ranges::find(kOfOthers, method) == kOfOthers.end()) {
-    refuse_option("--method", method, "search or gptq");
-  }
+  if (method != "rtn") refuse_option("--method", method, "search, awq, gptq or awq+gptq");
   throw FormatNotSupportedError({.where = "--method " + method,
                                  .found = "a gguf target",
-                                 .expected = "search or gptq, the methods for it so far",
+                                 .expected = "search, awq, gptq or awq+gptq",
                                  .remedy = "leave --method out"});
 }
 
@@ -83,7 +94,7 @@ std::string method_of(const PlannedTensor& tensor) {
 
 }  // namespace
 
-bool GgufJob::is_calibrated(std::string_view method) { return method == "gptq"; }
+bool GgufJob::is_calibrated(std::string_view method) { return find_calibrated(method) != nullptr; }
 
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
                  const ImportanceMatrix* importance, std::size_t targets, bool dry_run)
@@ -175,25 +186,26 @@ WriteOptions GgufJob::write_options() const {
 Forecast GgufJob::forecast() const { return forecast_run(model_, inputs_, plan_, write_options()); }
 
 void GgufJob::run(ArtifactReport& report) const {
-  std::unique_ptr<StatisticsFile> statistics;
-  std::unique_ptr<GgufFeedback> feedback;
+  std::unique_ptr<GgufCalibration> calibration;
   if (needs_statistics()) {
-    statistics = std::make_unique<StatisticsFile>(options_.statistics);
-    feedback = std::make_unique<GgufFeedback>(inputs_, plan_, *statistics, BlockFeedbackOptions{});
+    calibration = std::make_unique<GgufCalibration>(options_, model_, inputs_, plan_,
+                                                    find_calibrated(options_.method)->steps,
+                                                    files_.front().path);
   }
+  const TensorPlan& plan = calibration ? calibration->plan() : plan_;
+  const std::vector<PlanInput>& inputs = calibration ? calibration->inputs() : inputs_;
+  const auto& readers = calibration ? calibration->readers() : model_.readers;
   std::vector<TileEncoder> encoders;
-  encoders.reserve(plan_.tensors.size());
-  for (const PlannedTensor& tensor : plan_.tensors) {
-    encoders.emplace_back(model_.readers[tensor.input], inputs_[tensor.input], tensor,
-                          feedback.get());
+  encoders.reserve(plan.tensors.size());
+  for (const PlannedTensor& tensor : plan.tensors) {
+    encoders.emplace_back(readers[tensor.input], inputs[tensor.input], tensor,
+                          calibration ? calibration->encoder() : nullptr);
   }
   const auto errors = write_artifact(files_, encoders, write_options());
   for (std::size_t i = 0; i < errors.size(); ++i) {
-    const PlannedTensor& tensor = plan_.tensors[i];
     report.tensors[i].nmse = errors[i].nmse();
-    const bool fed_back =
-        feedback && GgufFeedback::can_encode(inputs_[tensor.input], tensor, *statistics);
-    if (fed_back) report.tensors[i].method = options_.method;
+    if (calibration)
+      report.tensors[i].method = calibration->method_of(plan.tensors[i], report.tensors[i].method);
   }
 }
 

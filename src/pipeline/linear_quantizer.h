@@ -38,7 +38,6 @@ struct LinearTask {
   const SourceModel& model;
   const Graph& graph;
   const LinearPlan& plan;
-  GroupIntScheme scheme;
   const CancelToken* cancel = nullptr;
   int threads = 1;
   const FinishedLinears* finished = nullptr;  // null: none

@@ -52,26 +52,10 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
 }
 
 std::vector<float> MomentQuantizer::folded(std::size_t i) const {
-  std::vector<float> values = read_linear(task_.model, task_.plan.linears[i]);
-  fold(i, 0, values);
+  const PlannedLinear& linear = task_.plan.linears[i];
+  std::vector<float> values = read_linear(task_.model, linear);
+  folds_.apply(i, linear.in_features, 0, values);
   return values;
-}
-
-void MomentQuantizer::read_folded(std::size_t i, std::uint64_t first, std::span<float> out) const {
-  const std::uint32_t source = task_.plan.linears[i].source;
-  task_.model.weights->find(task_.model.spec.sources[source])->read(first, out);
-  fold(i, first, out);
-}
-
-void MomentQuantizer::fold(std::size_t i, std::uint64_t first, std::span<float> values) const {
-  if (folds_.columns.empty()) return;
-  const std::uint64_t cols = task_.plan.linears[i].in_features;
-  const std::vector<float>& columns = folds_.columns[i];
-  const std::vector<float>& rows = folds_.rows[i];
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    if (!columns.empty()) values[k] *= columns[(first + k) % cols];
-    if (!rows.empty()) values[k] /= rows[(first + k) / cols];
-  }
 }
 
 void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -7,22 +6,17 @@
 #include <utility>
 #include <vector>
 
-#include "calibrate/cross_sum.h"
-#include "calibrate/gram_sum.h"
 #include "calibrate/linear_input.h"
 #include "graph/segmented_pass.h"
-#include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
+#include "pipeline/sequential_moments.h"
 #include "sources/replaceable_weights.h"
 
 namespace qwodel {
 namespace {
-
-// Gram matrices that are summed at once; of more experts some are summed after the others.
-constexpr std::uint64_t kGramBytes = std::uint64_t{1} << 30;
 
 // Values of a quantized matrix by position.
 void decode_values(const GroupIntMatrix& matrix, std::uint64_t first, std::span<float> out) {
@@ -56,7 +50,7 @@ class SequentialQuantizer final : public LinearQuantizer {
   void run(const Sink& sink) const override {
     ReplaceableWeights weights(task_.graph, task_.model.spec, *task_.model.weights);
     const MomentQuantizer quantizer(task_, method_, folds_);
-    fold_weights(weights, quantizer);
+    fold_weights(task_.model, task_.plan, folds_, weights);
     const Sink replace = [&](std::size_t linear, const QuantizedLinear& result) {
       replace_weights(linear, result.matrix, weights);
       sink(linear, result);
@@ -65,27 +59,33 @@ class SequentialQuantizer final : public LinearQuantizer {
       quantizer.round(linear, {}, replace);
     }
 
-    const Executor executor(task_.graph, weights, calibration_.options);
-    SegmentedPass pass(executor, calibration_.sequences, cuts());
-    ReplaceableWeights originals(task_.graph, task_.model.spec, *task_.model.weights);
-    fold_weights(originals, quantizer);
-    ExecutorOptions options = calibration_.options;
-    options.progress = {};
-    const Executor original_executor(task_.graph, originals, options);
-    SegmentedPass original(original_executor, calibration_.sequences, cuts());
-    const bool compensates = method_.feed_back && method_.mismatch_strength > 0;
-
+    // The model without rounding, if it is compared with.
+    std::optional<ReplaceableWeights> originals;
+    if (method_.feed_back && method_.mismatch_strength > 0) {
+      originals.emplace(task_.graph, task_.model.spec, *task_.model.weights);
+      fold_weights(task_.model, task_.plan, folds_, *originals);
+    }
+    SequentialMoments moments(task_.graph, weights, originals ? &*originals : nullptr,
+                              calibration_.sequences, calibration_.options, inputs(),
+                              task_.threads);
     std::size_t stage = 0;
-    while (const auto cut = pass.advance()) {
-      if (compensates) original.advance();
-      if (cut->stage != stage) forget_stage(stage, weights);
-      stage = cut->stage;
-      QuantizedInput input = inputs_.at(*cut);
-      for (auto& [part, linears] : input.linears) linears = pending(linears, weights);
-      std::erase_if(input.linears, [](const auto& part) { return part.second.empty(); });
-      const SegmentedPass* reference =
-          compensates && input.input.kind == InputParts::whole ? &original : nullptr;
-      quantize(input, pass, reference, executor.compute(), quantizer, replace);
+    while (const LinearInput* at = moments.advance()) {
+      throw_if_cancelled(task_.cancel);
+      if (at->stage != stage) forget_stage(stage, weights);
+      stage = at->stage;
+      std::map<std::size_t, std::vector<std::size_t>> linears;
+      std::vector<std::size_t> parts;
+      for (const auto& [part, all] : inputs_.at({at->stage, at->op}).linears) {
+        auto rest = pending(all, weights);
+        if (rest.empty()) continue;
+        linears.emplace(part, std::move(rest));
+        parts.push_back(part);
+      }
+      moments.visit(
+          parts, [&](std::size_t part, const SecondMoments& found, std::span<const float> cross) {
+            throw_if_cancelled(task_.cancel);
+            quantizer.quantize(linears.at(part), found, cross, replace);
+          });
     }
   }
 
@@ -111,27 +111,10 @@ class SequentialQuantizer final : public LinearQuantizer {
     }
   }
 
-  std::vector<PassCut> cuts() const {
-    std::vector<PassCut> result;
-    for (const auto& [cut, input] : inputs_) result.push_back(cut);
+  std::vector<LinearInput> inputs() const {
+    std::vector<LinearInput> result;
+    for (const auto& [cut, input] : inputs_) result.push_back(input.input);
     return result;
-  }
-
-  // Norms, biases and linears as the folds make them: the model's function stays the same.
-  void fold_weights(ReplaceableWeights& weights, const MomentQuantizer& quantizer) const {
-    for (const auto& replaced : folds_.replaced) {
-      const std::vector<float>& values = replaced.second;
-      weights.replace(replaced.first, [&values](std::uint64_t first, std::span<float> out) {
-        std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(first), out.size(), out.begin());
-      });
-    }
-    for (std::size_t i = 0; i < folds_.columns.size(); ++i) {
-      if (folds_.columns[i].empty() && folds_.rows[i].empty()) continue;
-      weights.replace(task_.plan.linears[i].source,
-                      [&quantizer, i](std::uint64_t first, std::span<float> out) {
-                        quantizer.read_folded(i, first, out);
-                      });
-    }
   }
 
   void replace_weights(std::size_t linear, GroupIntMatrix quantized,
@@ -165,87 +148,6 @@ class SequentialQuantizer final : public LinearQuantizer {
         for (const std::size_t i : linears) weights.replace(task_.plan.linears[i].source, {});
       }
     }
-  }
-
-  void quantize(const QuantizedInput& input, const SegmentedPass& pass,
-                const SegmentedPass* original, ComputeType compute,
-                const MomentQuantizer& quantizer, const Sink& sink) const {
-    const std::uint64_t bytes = input.input.width * input.input.width * sizeof(float);
-    const auto at_once = static_cast<std::size_t>(std::max<std::uint64_t>(1, kGramBytes / bytes));
-    auto next = input.linears.begin();
-    while (next != input.linears.end()) {
-      throw_if_cancelled(task_.cancel);
-      const auto last = std::next(
-          next, static_cast<std::ptrdiff_t>(std::min(
-                    at_once, static_cast<std::size_t>(std::distance(next, input.linears.end())))));
-      const auto sums =
-          collect(input, next->first, std::prev(last)->first, pass, compute, quantizer.threads());
-      for (; next != last; ++next) {
-        const auto found = sums.find(next->first);
-        const SecondMoments moments =
-            moments_of(found == sums.end() ? nullptr : &found->second, input.input.width);
-        const std::vector<float> cross =
-            original == nullptr || moments.rows == 0
-                ? std::vector<float>()
-                : cross_moments(input, pass, *original, compute, moments.rows, quantizer.threads());
-        quantizer.quantize(next->second, moments, cross, sink);
-      }
-    }
-  }
-
-  struct PartSums {
-    GramSum gram;
-    std::uint64_t rows = 0;
-  };
-
-  // Of parts [first, last].
-  static std::map<std::size_t, PartSums> collect(const QuantizedInput& input, std::size_t first,
-                                                 std::size_t last, const SegmentedPass& pass,
-                                                 ComputeType compute, const TaskThreads& threads) {
-    std::map<std::size_t, PartSums> sums;
-    const auto width = static_cast<std::size_t>(input.input.width);
-    for (std::size_t b = 0; b < pass.batches(); ++b) {
-      pass.visit(b, [&](std::size_t part, ConstMatrixView rows) {
-        if (part < first || part > last) return;
-        auto& to = sums.try_emplace(part, PartSums{GramSum(width, compute), 0}).first->second;
-        to.gram.add(rows, threads);
-        to.rows += rows.rows;
-      });
-    }
-    return sums;
-  }
-
-  // Nothing is known without sums.
-  static SecondMoments moments_of(const PartSums* sums, std::uint64_t width) {
-    const auto d = static_cast<std::size_t>(width);
-    InputSums packed;
-    packed.counts = {sums == nullptr ? 0 : sums->rows};
-    packed.sum_abs.resize(d);
-    packed.gram.resize(static_cast<std::size_t>(triangle(width)));
-    if (sums != nullptr) sums->gram.store(packed.gram);
-    return second_moments(packed, 0, d);
-  }
-
-  // (y - x)^T x per row, y of the original model.
-  static std::vector<float> cross_moments(const QuantizedInput& input, const SegmentedPass& pass,
-                                          const SegmentedPass& original, ComputeType compute,
-                                          std::uint64_t rows, const TaskThreads& threads) {
-    const auto width = static_cast<std::size_t>(input.input.width);
-    CrossSum sum(width, compute);
-    std::vector<float> difference;
-    for (std::size_t b = 0; b < pass.batches(); ++b) {
-      pass.visit(b, [&](std::size_t, ConstMatrixView x) {
-        original.visit(b, [&](std::size_t, ConstMatrixView y) {
-          difference.resize(x.rows * width);
-          threads.run(x.rows, [&](std::size_t r) {
-            std::ranges::transform(y.row(r), x.row(r), difference.data() + r * width,
-                                   [](float to, float from) { return to - from; });
-          });
-          sum.add({difference.data(), x.rows, width}, x, threads);
-        });
-      });
-    }
-    return sum.scaled(1.0 / static_cast<double>(rows));
   }
 
   LinearTask task_;

@@ -8,12 +8,17 @@ namespace {
 ModelSpec describe(const Checkpoint& checkpoint, const Weights& weights,
                    const ModelOptions& options) {
   if (checkpoint.gguf_metadata()) return describe_gguf(checkpoint);
-  std::vector<SourceTensor> tensors;
-  for (const auto& tensor : weights.tensors()) tensors.push_back({tensor->name(), tensor->shape()});
-  return describe_model(checkpoint.directory(), checkpoint.config(), tensors, options);
+  return describe_model(checkpoint.directory(), checkpoint.config(), source_tensors(weights),
+                        options);
 }
 
 }  // namespace
+
+std::vector<SourceTensor> source_tensors(const Weights& weights) {
+  std::vector<SourceTensor> tensors;
+  for (const auto& tensor : weights.tensors()) tensors.push_back({tensor->name(), tensor->shape()});
+  return tensors;
+}
 
 SourceModel::SourceModel(const std::filesystem::path& path, const ModelOptions& options)
     : checkpoint(open_checkpoint(path)),

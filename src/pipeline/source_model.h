@@ -38,4 +38,7 @@ struct SourceModel {
   std::vector<ModelTensorReader> readers;  // one per spec.tensors
 };
 
+// Names and shapes of all stored tensors.
+std::vector<SourceTensor> source_tensors(const Weights& weights);
+
 }  // namespace qwodel

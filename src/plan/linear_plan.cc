@@ -26,8 +26,9 @@ bool decides_routing(const Stage& stage, const Op& op) {
 
 class Planner {
  public:
+  // Without a scheme, linears that are stored in another way are left out.
   Planner(const ModelSpec& spec, const Graph& graph, const std::vector<SourceTensor>& tensors,
-          const GroupIntScheme& scheme)
+          const GroupIntScheme* scheme)
       : spec_(spec), graph_(graph), scheme_(scheme) {
     for (const SourceTensor& tensor : tensors) shapes_.emplace(tensor.name, &tensor.shape);
   }
@@ -47,7 +48,7 @@ class Planner {
       }
     }
     name_head();
-    if (plan_.linears.empty()) {
+    if (plan_.linears.empty() && scheme_ != nullptr) {
       throw FormatNotSupportedError({.where = spec_.architecture,
                                      .found = "no linear in any layer",
                                      .expected = "a decoder",
@@ -69,6 +70,7 @@ class Planner {
     const std::vector<std::uint64_t>& shape = *shapes_.at(name);
     const bool rows = by_head || (!view.strides.empty() && view.strides.back() == 1);
     if (!named || shape.size() != 2 || !rows) {
+      if (scheme_ == nullptr) return;
       throw FormatNotSupportedError(
           {.where = fmt::format("tensor \"{}\"", name),
            .found =
@@ -82,7 +84,7 @@ class Planner {
                              .part = part,
                              .out_features = shape[0],
                              .in_features = shape[1],
-                             .scheme = scheme_,
+                             .scheme = scheme_ == nullptr ? GroupIntScheme() : *scheme_,
                              .reason = "linear of a decoder layer"});
   }
 
@@ -106,7 +108,7 @@ class Planner {
 
   const ModelSpec& spec_;
   const Graph& graph_;
-  const GroupIntScheme& scheme_;
+  const GroupIntScheme* scheme_;
   std::unordered_map<std::string_view, const std::vector<std::uint64_t>*> shapes_;
   std::set<std::uint32_t> seen_;
   LinearPlan plan_;
@@ -116,7 +118,12 @@ class Planner {
 
 LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
                         const std::vector<SourceTensor>& tensors, const GroupIntScheme& scheme) {
-  return Planner(spec, graph, tensors, scheme).run();
+  return Planner(spec, graph, tensors, &scheme).run();
+}
+
+LinearPlan find_linears(const ModelSpec& spec, const Graph& graph,
+                        const std::vector<SourceTensor>& tensors) {
+  return Planner(spec, graph, tensors, nullptr).run();
 }
 
 }  // namespace qwodel

@@ -37,4 +37,9 @@ struct LinearPlan {
 LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
                         const std::vector<SourceTensor>& tensors, const GroupIntScheme& scheme);
 
+// The linears of all layers that are stored as [out_features, in_features], whatever the target
+// makes of them; without a scheme. May be empty.
+LinearPlan find_linears(const ModelSpec& spec, const Graph& graph,
+                        const std::vector<SourceTensor>& tensors);
+
 }  // namespace qwodel

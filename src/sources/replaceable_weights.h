@@ -31,6 +31,9 @@ class ReplaceableWeights final : public GraphWeights {
   // a weight is read.
   void replace(std::uint32_t source, Values values);
 
+  // The model's tensors with what is replaced, one per ModelSpec::tensors.
+  const std::vector<ModelTensorReader>& readers() const { return readers_; }
+
   void read(WeightId weight, std::uint64_t first, std::span<float> out) const override;
   void will_need(WeightId weight) const override;
   void done_with(WeightId weight) const override;

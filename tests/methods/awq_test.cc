@@ -11,12 +11,13 @@ namespace qwodel {
 namespace {
 
 constexpr std::size_t kCols = 128;
+constexpr GroupIntScheme kScheme{.bits = 4, .group_size = 64, .symmetric = false};
 
 struct Layer {
   std::vector<float> weights, gram, mean_abs;
 
   AwqGroup group() const {
-    return {.weights = {ConstMatrixView(weights.data(), weights.size() / kCols, kCols)},
+    return {.weights = {{ConstMatrixView(weights.data(), weights.size() / kCols, kCols), kScheme}},
             .gram = {gram.data(), kCols, kCols},
             .mean_abs = mean_abs};
   }
@@ -39,11 +40,9 @@ Layer make_layer(std::size_t rows, float loud, unsigned seed) {
   return layer;
 }
 
-constexpr GroupIntScheme kScheme{.bits = 4, .group_size = 64, .symmetric = false};
-
 TEST(Awq, LoudChannelsGetLargerScales) {
   const Layer layer = make_layer(96, 30.0f, 1);
-  const AwqScales found = search_awq_scales(layer.group(), kScheme, {});
+  const AwqScales found = search_awq_scales(layer.group(), {});
   EXPECT_LT(found.loss_after, 0.7 * found.loss_before);
   EXPECT_GT(found.loss_after, 0.01 * found.loss_before);
   EXPECT_GT(found.scales[5], 2 * found.scales[6]);
@@ -53,7 +52,7 @@ TEST(Awq, LoudChannelsGetLargerScales) {
 
 TEST(Awq, EqualChannelsKeepTheirScales) {
   const Layer layer = make_layer(96, 1.0f, 2);
-  const AwqScales found = search_awq_scales(layer.group(), kScheme, {.duo = false});
+  const AwqScales found = search_awq_scales(layer.group(), {.duo = false});
   EXPECT_EQ(found.scales, std::vector<float>(kCols, 1.0f));
   EXPECT_EQ(found.loss_after, found.loss_before);
   EXPECT_GT(found.loss_before, 0);
@@ -62,7 +61,7 @@ TEST(Awq, EqualChannelsKeepTheirScales) {
 TEST(Awq, TheLossIsTheErrorOfTheOutputs) {
   // With independent inputs it is the weights' squared error weighed by the inputs' squares.
   const Layer layer = make_layer(64, 3.0f, 3);
-  const AwqScales found = search_awq_scales(layer.group(), kScheme, {.ratios = 1, .duo = false});
+  const AwqScales found = search_awq_scales(layer.group(), {.ratios = 1, .duo = false});
   GroupIntMatrix matrix(kScheme, 64, kCols);
   const ConstMatrixView view(layer.weights.data(), 64, kCols);
   fit_rows(view, {}, search_of(kScheme, false), 0, matrix);
@@ -85,7 +84,7 @@ TEST(Awq, TiedChannelsHaveOneScale) {
   std::vector<std::uint32_t> channel(kCols);
   for (std::size_t c = 0; c < kCols; ++c) channel[c] = static_cast<std::uint32_t>(c % 32);
   group.channel = channel;
-  const AwqScales found = search_awq_scales(group, kScheme, {});
+  const AwqScales found = search_awq_scales(group, {});
   EXPECT_LT(found.loss_after, found.loss_before);
   for (std::size_t c = 32; c < kCols; ++c) EXPECT_EQ(found.scales[c], found.scales[c - 32]);
 }
@@ -94,7 +93,7 @@ TEST(Awq, SilentChannelsAreHarmless) {
   Layer layer = make_layer(96, 10.0f, 5);
   layer.gram[0] = 0.0f;
   layer.mean_abs[0] = 0.0f;
-  const AwqScales found = search_awq_scales(layer.group(), kScheme, {});
+  const AwqScales found = search_awq_scales(layer.group(), {});
   for (const float scale : found.scales) EXPECT_TRUE(std::isfinite(scale) && scale > 0.0f);
 }
 
@@ -103,9 +102,8 @@ TEST(Awq, ScalesDoNotDependOnThreads) {
   std::vector<AwqScales> found(2);
   for (int i = 0; i < 2; ++i) {
     tbb::task_arena arena(1 + 2 * i);
-    arena.execute([&] {
-      found[static_cast<std::size_t>(i)] = search_awq_scales(layer.group(), kScheme, {});
-    });
+    arena.execute(
+        [&] { found[static_cast<std::size_t>(i)] = search_awq_scales(layer.group(), {}); });
   }
   EXPECT_EQ(found[0].scales, found[1].scales);
   EXPECT_EQ(found[0].loss_after, found[1].loss_after);

@@ -5,45 +5,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <random>
 
 #include "codecs/codec.h"
 #include "core/half.h"
 #include "kernels/dispatch.h"
 #include "qwodel/error.h"
+#include "tests/methods/gptq_problem.h"
 
 namespace qwodel {
 namespace {
 
-struct Problem {
-  std::size_t rows, cols;
-  std::vector<float> weights, gram;
-
-  ConstMatrixView weight_view() const { return {weights.data(), rows, cols}; }
-  ConstMatrixView gram_view() const { return {gram.data(), cols, cols}; }
-};
-
-// Inputs that are correlated over neighbouring columns and differ in size by column.
-Problem make_problem(std::size_t rows, std::size_t cols, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Problem problem{rows, cols, std::vector<float>(rows * cols), std::vector<float>(cols * cols)};
-  for (float& weight : problem.weights) weight = 0.02f * normal(generator);
-  std::vector<float> x(cols);
-  for (std::size_t t = 0; t < 2 * cols; ++t) {
-    float common = 0;
-    for (std::size_t c = 0; c < cols; ++c) {
-      common = 0.8f * common + 0.6f * normal(generator);
-      x[c] = common * (c % 7 == 3 ? 5.0f : 1.0f);
-    }
-    for (std::size_t i = 0; i < cols; ++i) {
-      for (std::size_t j = 0; j < cols; ++j) problem.gram[i * cols + j] += x[i] * x[j];
-    }
-  }
-  return problem;
-}
-
-std::vector<std::byte> encode(const Problem& problem, const Codec& codec,
+std::vector<std::byte> encode(const GptqProblem& problem, const Codec& codec,
                               const BlockFeedbackOptions& options = {}) {
   std::vector<std::byte> bytes(*bytes_of(codec.type, problem.rows * problem.cols));
   const BlockHessian hessian = make_block_hessian(problem.gram_view(), options, "x");
@@ -58,13 +30,13 @@ std::vector<float> decode(const std::vector<std::byte>& bytes, const Codec& code
   return values;
 }
 
-double loss(const Problem& problem, const std::vector<float>& decoded) {
+double loss(const GptqProblem& problem, const std::vector<float>& decoded) {
   return quadratic_error(problem.weight_view(), {decoded.data(), problem.rows, problem.cols},
                          problem.gram_view());
 }
 
 // What the codec does by itself with the diagonal for importance.
-std::vector<float> plain(const Problem& problem, const Codec& codec) {
+std::vector<float> plain(const GptqProblem& problem, const Codec& codec) {
   std::vector<float> importance;
   for (std::size_t i = 0; i < problem.cols; ++i) {
     importance.push_back(problem.gram[i * (problem.cols + 1)]);
@@ -80,7 +52,7 @@ class BlockFeedback : public testing::TestWithParam<TensorType> {
 };
 
 TEST_P(BlockFeedback, LosesLessThanThePlainEncoding) {
-  const Problem problem = make_problem(70, 512, 1);
+  const GptqProblem problem = make_gptq_problem(70, 512, 1024, 1);
   const double before = loss(problem, plain(problem, codec()));
   BlockFeedbackOptions options;
   options.sweeps = 0;
@@ -94,7 +66,7 @@ TEST_P(BlockFeedback, LosesLessThanThePlainEncoding) {
 }
 
 TEST_P(BlockFeedback, WithoutCorrelationIsNoWorseThanThePlainEncoding) {
-  Problem problem = make_problem(32, 256, 2);
+  GptqProblem problem = make_gptq_problem(32, 256, 512, 2);
   std::ranges::fill(problem.gram, 0.0f);
   for (std::size_t i = 0; i < 256; ++i) problem.gram[i * 257] = 1;
   EXPECT_LE(loss(problem, decode(encode(problem, codec()), codec(), 32 * 256)),
@@ -102,9 +74,9 @@ TEST_P(BlockFeedback, WithoutCorrelationIsNoWorseThanThePlainEncoding) {
 }
 
 TEST_P(BlockFeedback, RowsDoNotDependOnEachOther) {
-  const Problem problem = make_problem(70, 256, 3);
+  const GptqProblem problem = make_gptq_problem(70, 256, 512, 3);
   const auto all = encode(problem, codec());
-  Problem some = problem;
+  GptqProblem some = problem;
   some.weights.assign(problem.weights.begin() + 40 * 256, problem.weights.end());
   some.rows = 30;
   const auto part = encode(some, codec());
@@ -114,7 +86,7 @@ TEST_P(BlockFeedback, RowsDoNotDependOnEachOther) {
 }
 
 TEST_P(BlockFeedback, AllTargetsGiveTheSameBytes) {
-  const Problem problem = make_problem(20, 512, 4);
+  const GptqProblem problem = make_gptq_problem(20, 512, 1024, 4);
   const auto expected = encode(problem, codec());
   for (const std::string& target : kernel_targets()) {
     use_kernel_target(target);
@@ -125,7 +97,7 @@ TEST_P(BlockFeedback, AllTargetsGiveTheSameBytes) {
 
 // Columns that are never seen, a row of zeros, and one that is constant.
 TEST_P(BlockFeedback, DeadColumnsAndFlatRowsAreHarmless) {
-  Problem problem = make_problem(3, 512, 5);
+  GptqProblem problem = make_gptq_problem(3, 512, 1024, 5);
   for (std::size_t c = 200; c < 330; ++c) {
     for (std::size_t i = 0; i < 512; ++i) {
       problem.gram[c * 512 + i] = problem.gram[i * 512 + c] = 0;
@@ -167,7 +139,7 @@ float scale_of(const std::byte* block) {
 // Babai's nearest plane: every column is the nearest value to where the columns before it, decoded,
 // leave the optimum, which is found here by solving for the free columns.
 TEST(BlockFeedbackQ40, RoundsTheOptimumOfTheFreeColumns) {
-  const Problem problem = make_problem(2, 32, 6);
+  const GptqProblem problem = make_gptq_problem(2, 32, 64, 6);
   const Codec& codec = *find_codec(TensorType::q4_0);
   BlockFeedbackOptions options;
   options.sweeps = 0;
@@ -212,7 +184,7 @@ TEST(BlockFeedbackQ40, RoundsTheOptimumOfTheFreeColumns) {
 }
 
 TEST(BlockFeedbackQ40, NoSingleCodeCanBeChangedForTheBetter) {
-  Problem problem = make_problem(4, 64, 7);
+  GptqProblem problem = make_gptq_problem(4, 64, 128, 7);
   const Codec& codec = *find_codec(TensorType::q4_0);
   BlockFeedbackOptions options;
   options.descent_damp = 0;
@@ -220,7 +192,7 @@ TEST(BlockFeedbackQ40, NoSingleCodeCanBeChangedForTheBetter) {
   const auto bytes = encode(problem, codec, options);
   const auto decoded = decode(bytes, codec, 256);
   for (std::size_t r = 0; r < 4; ++r) {
-    Problem row{1, 64, {}, problem.gram};
+    GptqProblem row{1, 64, {}, problem.gram};
     const auto first = static_cast<std::ptrdiff_t>(64 * r);
     row.weights.assign(problem.weights.begin() + first, problem.weights.begin() + first + 64);
     std::vector<float> values(decoded.begin() + first, decoded.begin() + first + 64);
@@ -238,7 +210,7 @@ TEST(BlockFeedbackQ40, NoSingleCodeCanBeChangedForTheBetter) {
 }
 
 TEST(BlockHessian, RefusesMomentsThatAreNotFinite) {
-  Problem problem = make_problem(1, 32, 8);
+  GptqProblem problem = make_gptq_problem(1, 32, 64, 8);
   problem.gram[33] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THROW(make_block_hessian(problem.gram_view(), {}, "x"), QuantizationError);
 }

@@ -5,42 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 #include "qwodel/error.h"
+#include "tests/methods/gptq_problem.h"
 
 namespace qwodel {
 namespace {
 
-struct Problem {
-  std::size_t rows, cols;
-  std::vector<float> weights, gram;
-
-  ConstMatrixView weight_view() const { return {weights.data(), rows, cols}; }
-  ConstMatrixView gram_view() const { return {gram.data(), cols, cols}; }
-};
-
-// Inputs that are correlated over neighbouring columns and differ in size by column.
-Problem make_problem(std::size_t rows, std::size_t cols, std::size_t tokens, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Problem problem{rows, cols, std::vector<float>(rows * cols), std::vector<float>(cols * cols)};
-  for (float& weight : problem.weights) weight = 0.02f * normal(generator);
-  std::vector<float> x(cols);
-  for (std::size_t t = 0; t < tokens; ++t) {
-    float common = 0;
-    for (std::size_t c = 0; c < cols; ++c) {
-      common = 0.8f * common + 0.6f * normal(generator);
-      x[c] = common * (c % 7 == 3 ? 5.0f : 1.0f);
-    }
-    for (std::size_t i = 0; i < cols; ++i) {
-      for (std::size_t j = 0; j < cols; ++j) problem.gram[i * cols + j] += x[i] * x[j];
-    }
-  }
-  return problem;
-}
-
-GroupIntMatrix fitted(const Problem& problem, const GroupIntScheme& scheme,
+GroupIntMatrix fitted(const GptqProblem& problem, const GroupIntScheme& scheme,
                       std::span<const float> importance = {}) {
   GroupIntMatrix matrix(scheme, problem.rows, problem.cols);
   fit_rows(problem.weight_view(), importance, search_of(scheme, true), 0, matrix);
@@ -71,7 +43,7 @@ std::vector<double> inverse(std::vector<double> a, std::size_t d) {
 
 // Optimal brain surgeon, one weight after the other, as the GPTQ paper derives it (equations 2 and
 // 3): the inverse of the Hessian of the columns that are left is updated after every column.
-std::vector<std::uint8_t> surgeon(const Problem& problem, const HessianFactor& factor,
+std::vector<std::uint8_t> surgeon(const GptqProblem& problem, const HessianFactor& factor,
                                   const GroupIntMatrix& parameters) {
   const std::size_t d = problem.cols;
   double trace = 0;
@@ -108,7 +80,7 @@ std::vector<std::uint8_t> surgeon(const Problem& problem, const HessianFactor& f
 }
 
 TEST(Hessian, TheFactorIsThatOfTheInverse) {
-  const Problem problem = make_problem(4, 48, 200, 1);
+  const GptqProblem problem = make_gptq_problem(4, 48, 200, 1);
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
   ASSERT_EQ(factor.damp_percent, 0.01);
   double trace = 0;
@@ -152,7 +124,7 @@ class GptqSchemes : public testing::TestWithParam<std::tuple<unsigned, bool, Col
 
 TEST_P(GptqSchemes, EqualsOptimalBrainSurgeon) {
   const auto [bits, symmetric, order] = GetParam();
-  const Problem problem = make_problem(37, 160, 400, 2);
+  const GptqProblem problem = make_gptq_problem(37, 160, 400, 2);
   const GroupIntScheme scheme{.bits = bits, .group_size = 32, .symmetric = symmetric};
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {.order = order}, "x");
   GroupIntMatrix matrix = fitted(problem, scheme, factor.importance);
@@ -172,7 +144,7 @@ TEST_P(GptqSchemes, EqualsOptimalBrainSurgeon) {
 
 TEST_P(GptqSchemes, LowersTheErrorOfOutputs) {
   const auto [bits, symmetric, order] = GetParam();
-  const Problem problem = make_problem(64, 256, 600, 3);
+  const GptqProblem problem = make_gptq_problem(64, 256, 600, 3);
   const GroupIntScheme scheme{.bits = bits, .group_size = 64, .symmetric = symmetric};
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {.order = order}, "x");
   GroupIntMatrix matrix = fitted(problem, scheme, factor.importance);
@@ -191,7 +163,7 @@ INSTANTIATE_TEST_SUITE_P(Widths, GptqSchemes,
                                                           ColumnOrder::activation)));
 
 TEST(Gptq, UncorrelatedInputsGiveRounding) {
-  Problem problem = make_problem(16, 64, 1, 4);
+  GptqProblem problem = make_gptq_problem(16, 64, 1, 4);
   std::ranges::fill(problem.gram, 0.0f);
   for (std::size_t i = 0; i < 64; ++i) problem.gram[i * 65] = 1.0f + static_cast<float>(i);
   const GroupIntScheme scheme{.bits = 4, .group_size = 32, .symmetric = true};
@@ -205,7 +177,7 @@ TEST(Gptq, UncorrelatedInputsGiveRounding) {
 }
 
 TEST(Gptq, DeadColumnsBecomeZero) {
-  Problem problem = make_problem(16, 64, 300, 5);
+  GptqProblem problem = make_gptq_problem(16, 64, 300, 5);
   for (std::size_t i = 0; i < 64; ++i) problem.gram[i * 64 + 9] = problem.gram[9 * 64 + i] = 0.0f;
   const GroupIntScheme scheme{.bits = 4, .group_size = 32, .symmetric = false};
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
@@ -217,7 +189,7 @@ TEST(Gptq, DeadColumnsBecomeZero) {
 }
 
 TEST(Gptq, CodesDoNotDependOnThreads) {
-  const Problem problem = make_problem(300, 256, 400, 6);
+  const GptqProblem problem = make_gptq_problem(300, 256, 400, 6);
   const GroupIntScheme scheme{.bits = 4, .group_size = 128, .symmetric = true};
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
   std::vector<std::vector<std::uint8_t>> found;

@@ -5,44 +5,22 @@
 #include <tbb/task_arena.h>
 
 #include <cmath>
-#include <random>
 
 #include "core/half.h"
 #include "methods/palette.h"
+#include "tests/methods/gptq_problem.h"
 
 namespace qwodel {
 namespace {
 
-struct Problem {
-  std::size_t rows, cols;
-  std::vector<float> weights, gram;
-
-  ConstMatrixView gram_view() const { return {gram.data(), cols, cols}; }
-};
-
-// Inputs that are correlated over neighbouring columns and differ in size by column.
-Problem make_problem(std::size_t rows, std::size_t cols, std::size_t tokens, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Problem problem{rows, cols, std::vector<float>(rows * cols), std::vector<float>(cols * cols)};
-  for (float& weight : problem.weights) {
-    weight = half_to_float(float_to_half(0.02f * normal(generator)));
-  }
-  std::vector<float> x(cols);
-  for (std::size_t t = 0; t < tokens; ++t) {
-    float common = 0;
-    for (std::size_t c = 0; c < cols; ++c) {
-      common = 0.8f * common + 0.6f * normal(generator);
-      x[c] = common * (c % 7 == 3 ? 5.0f : 1.0f);
-    }
-    for (std::size_t i = 0; i < cols; ++i) {
-      for (std::size_t j = 0; j < cols; ++j) problem.gram[i * cols + j] += x[i] * x[j];
-    }
-  }
+// Weights as a package holds them.
+GptqProblem make_problem(std::size_t rows, std::size_t cols, std::size_t tokens, unsigned seed) {
+  GptqProblem problem = make_gptq_problem(rows, cols, tokens, seed);
+  for (float& weight : problem.weights) weight = half_to_float(float_to_half(weight));
   return problem;
 }
 
-PaletteMatrix fitted(const Problem& problem, const PaletteScheme& scheme,
+PaletteMatrix fitted(const GptqProblem& problem, const PaletteScheme& scheme,
                      std::span<const float> importance) {
   std::vector<std::uint16_t> halves;
   for (const float weight : problem.weights) halves.push_back(float_to_half(weight));
@@ -50,7 +28,7 @@ PaletteMatrix fitted(const Problem& problem, const PaletteScheme& scheme,
 }
 
 // The recursion of the GPTQ paper in double precision on the factor's rows.
-std::vector<std::uint8_t> surgeon(const Problem& problem, const HessianFactor& factor,
+std::vector<std::uint8_t> surgeon(const GptqProblem& problem, const HessianFactor& factor,
                                   const PaletteMatrix& palettes) {
   const std::size_t d = problem.cols;
   std::vector<std::uint8_t> codes(problem.rows * d);
@@ -79,7 +57,7 @@ std::vector<std::uint8_t> surgeon(const Problem& problem, const HessianFactor& f
   return codes;
 }
 
-double output_error(const Problem& problem, const PaletteMatrix& palettes) {
+double output_error(const GptqProblem& problem, const PaletteMatrix& palettes) {
   const std::size_t d = problem.cols;
   std::vector<float> decoded(d);
   double total = 0;
@@ -99,7 +77,7 @@ double output_error(const Problem& problem, const PaletteMatrix& palettes) {
 class PaletteGptq : public testing::TestWithParam<PaletteScheme> {};
 
 TEST_P(PaletteGptq, EqualsOptimalBrainSurgeon) {
-  const Problem problem = make_problem(160, 160, 240, 2);
+  const GptqProblem problem = make_problem(160, 160, 240, 2);
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
   PaletteMatrix palettes = fitted(problem, GetParam(), factor.importance);
   std::vector<float> weights = problem.weights;
@@ -117,7 +95,7 @@ TEST_P(PaletteGptq, EqualsOptimalBrainSurgeon) {
 }
 
 TEST_P(PaletteGptq, LowersTheErrorOfOutputs) {
-  const Problem problem = make_problem(160, 96, 200, 3);
+  const GptqProblem problem = make_problem(160, 96, 200, 3);
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
   PaletteMatrix palettes = fitted(problem, GetParam(), factor.importance);
   const double rounded = output_error(problem, palettes);
@@ -135,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(Schemes, PaletteGptq,
                                          PaletteScheme{6, 32}, PaletteScheme{8, 0}));
 
 TEST(PaletteGptqThreads, DoNotChangeCodes) {
-  const Problem problem = make_problem(320, 128, 300, 6);
+  const GptqProblem problem = make_problem(320, 128, 300, 6);
   const HessianFactor factor = factorize_hessian(problem.gram_view(), {}, "x");
   std::vector<std::vector<std::uint8_t>> found;
   for (const int threads : {1, 3}) {

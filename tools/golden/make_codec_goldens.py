@@ -18,9 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from splitmix import SplitMix
 
 ROWS, COLS = 4, 1024
-MASK = (1 << 64) - 1
 TARGET = Path(__file__).resolve().parents[2] / "tests" / "golden" / "codecs.json"
 
 WEIGHTS = ("positive", "sparse", "rare")
@@ -30,38 +30,6 @@ TYPES = ("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ2_XXS
 NEEDS_IMPORTANCE = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
 # The reference stops the process on some of the grid types where scales overflow half or weights vanish.
 ROBUST_TYPES = {name for name in TYPES if not name.startswith(("IQ1", "IQ2", "IQ3", "NVFP4", "MXFP4"))}
-
-
-class SplitMix:
-    """The generator splitmix64 (Steele, Lea, Flood 2014)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        return z ^ (z >> 31)
-
-    def bell(self):
-        """An integer, the sum of eight uniform ones of 16 bits about zero: deviation 53509."""
-        total = -8 * 32768
-        for _ in range(2):
-            draw = self.next()
-            total += sum((draw >> shift) & 0xFFFF for shift in (0, 16, 32, 48))
-        return total
-
-    def below(self, bound):
-        return (self.next() >> 32) % bound
-
-    def doublings(self, limit):
-        """0, 1, 2 ... with probability 1/2, 1/4, 1/8 ..., at most limit."""
-        draw, count = self.next(), 0
-        while count < limit and draw & 1:
-            draw, count = draw >> 1, count + 1
-        return count
 
 
 def gaussian(rng, row, col):

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from splitmix import SplitMix
 
 logging.disable(logging.WARNING)
 
@@ -26,30 +27,7 @@ from coremltools.converters.mil.mil import Builder as mb  # noqa: E402
 from coremltools.converters.mil.mil import types  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
-MASK = (1 << 64) - 1
 ROWS, COLS = 64, 256
-
-
-class SplitMix:
-    """The generator splitmix64 (Steele, Lea, Flood 2014)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        return z ^ (z >> 31)
-
-    def bell(self):
-        """An integer, the sum of eight uniform ones of 16 bits about zero: deviation 53509."""
-        total = -8 * 32768
-        for _ in range(2):
-            draw = self.next()
-            total += sum((draw >> shift) & 0xFFFF for shift in (0, 16, 32, 48))
-        return total
 
 
 def bell_weights(seed):
