@@ -9,6 +9,7 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
   moments.rows = sums.counts[part];
   moments.gram.assign(width * width, 0.0f);
   moments.mean_abs.assign(width, 0.0f);
+  moments.mean_squares.assign(width, 0.0f);
   if (moments.rows == 0) return moments;
   const double per_row = 1.0 / static_cast<double>(moments.rows);
   const float* triangle_row = sums.gram.data() + part * triangle(width);
@@ -17,6 +18,7 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
       const auto value = static_cast<float>(static_cast<double>(*triangle_row++) * per_row);
       moments.gram[i * width + j] = moments.gram[j * width + i] = value;
     }
+    moments.mean_squares[i] = moments.gram[i * width + i];
     moments.mean_abs[i] = static_cast<float>(sums.sum_abs[part * width + i] * per_row);
   }
   return moments;

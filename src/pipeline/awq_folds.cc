@@ -40,6 +40,7 @@ class FoldSearch {
       : task_(task), statistics_(statistics), threads_(task.threads) {
     folds_.columns.resize(task.plan.linears.size());
     folds_.rows.resize(task.plan.linears.size());
+    folds_.fold_of.resize(task.plan.linears.size());
     for (std::size_t i = 0; i < task.plan.linears.size(); ++i) {
       planned_.emplace(task.plan.linears[i].source, i);
     }
@@ -165,6 +166,10 @@ class FoldSearch {
                             .duo = found.duo,
                             .loss_before = found.loss_before,
                             .loss_after = found.loss_after});
+    for (const std::uint32_t source : sources) {
+      const auto planned = planned_.find(source);
+      if (planned != planned_.end()) folds_.fold_of[planned->second] = folds_.folds.size() - 1;
+    }
     if (!(found.loss_after < found.loss_before)) return;
     divide(*absorber, edge, found.scales);
     for (const std::uint32_t source : sources) multiply(source, found.scales);

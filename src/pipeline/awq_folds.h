@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct AwqFolds {
   std::map<std::uint32_t, std::vector<float>> replaced;
 
   std::vector<AwqFold> folds;
+
+  // By index into the plan; into folds: the one whose search the linear was part of.
+  std::vector<std::optional<std::size_t>> fold_of;
 };
 
 // Searches scales for every input of the plan's linears that has an absorber and statistics. What a

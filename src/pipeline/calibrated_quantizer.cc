@@ -56,6 +56,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
     const std::size_t d = moments.width();
     for (std::size_t i = 0; i < d; ++i) {
       for (std::size_t j = 0; j < d; ++j) moments.gram[i * d + j] /= scales[i] * scales[j];
+      moments.mean_squares[i] /= scales[i] * scales[i];
     }
   }
 

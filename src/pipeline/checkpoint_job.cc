@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -14,10 +13,12 @@
 #include "calibrate/model_hash.h"
 #include "io/atomic_file.h"
 #include "kernels/dispatch.h"
+#include "methods/hessian.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
 #include "pipeline/calibration.h"
 #include "pipeline/checkpoint_writer.h"
+#include "pipeline/linear_note.h"
 #include "pipeline/memory.h"
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
@@ -66,20 +67,6 @@ const Method* find_method(std::string_view name) {
 std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
   if (scheme.codes == CodeKind::float8) return "f8_e4m3";
   return fmt::format("int{}-g{}", scheme.bits, scheme.group_of(cols));
-}
-
-// What a resumed run reports of a linear that it finds done.
-Json note_of(const TensorReport& row) {
-  Json note = {{"method", row.method}, {"nmse", nullptr}};
-  if (row.nmse && std::isfinite(*row.nmse)) note["nmse"] = *row.nmse;
-  return note;
-}
-
-void read_note(const Json& note, TensorReport& row) {
-  const Json* method = find_member(note, "method");
-  const Json* nmse = find_member(note, "nmse");
-  if (method != nullptr && method->is_string()) row.method = method->get<std::string>();
-  if (nmse != nullptr && nmse->is_number()) row.nmse = nmse->get<double>();
 }
 
 class FinishedModules final : public FinishedLinears {
@@ -304,10 +291,13 @@ ArtifactFacts CheckpointJob::facts() const {
 }
 
 LinearArtifact CheckpointJob::artifact() const {
+  const bool feeds_back = find_method(method_)->steps.feed_back;
   LinearArtifact result{.scheme = scheme_,
                         .unquantized = plan_.unquantized,
                         .producer = "qwodel:" QWODEL_VERSION,
-                        .method = method_};
+                        .method = method_,
+                        .damp_percent = feeds_back ? HessianOptions{}.damp_percent : 0,
+                        .true_sequential = is_sequential()};
   for (const PlannedLinear& linear : plan_.linears) {
     result.linears.push_back({linear.module, linear.scheme});
   }
@@ -370,7 +360,8 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     TensorReport& row = report.tensors[copied + linear];
     row.nmse = result.errors.nmse();
     row.method = result.method;
-    writer.write_linear(plan_.linears[linear].module, result.matrix, note_of(row));
+    row.calibrated = result.calibrated;
+    writer.write_linear(plan_.linears[linear].module, result.matrix, to_note(row));
     const std::lock_guard lock(mutex);
     meter.advance(row.bytes);
   });

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
 #include "qwodel/progress.h"
+#include "qwodel/quantize.h"
 
 namespace qwodel {
 
@@ -52,6 +54,7 @@ struct QuantizedLinear {
   GroupIntMatrix matrix;
   ErrorSums errors;    // of the weights
   std::string method;  // what was done: "gptq", or "search" for an expert that no token reached
+  std::optional<CalibratedLinear> calibrated = std::nullopt;
 };
 
 class LinearQuantizer {

@@ -46,8 +46,8 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
   }
   for (const std::size_t i : linears) {
     throw_if_cancelled(task_.cancel);
-    feed_back(i, factor, shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d),
-              sink);
+    feed_back(i, moments, factor,
+              shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d), sink);
   }
 }
 
@@ -87,11 +87,33 @@ void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
     threads_.execute([&] { search_clipping(view, moments.matrix(), result.matrix); });
     result.errors = matrix_errors(view, result.matrix);
   }
+  result.calibrated = describe(i, view, OutputLossSample(view), result.matrix, moments);
   sink(i, result);
 }
 
-void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
-                                ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const {
+CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weights,
+                                           const OutputLossSample& wanted,
+                                           const GroupIntMatrix& quantized,
+                                           const SecondMoments& moments) const {
+  CalibratedLinear result{.tokens = moments.rows};
+  FoldedScales scales;
+  if (!folds_.columns.empty()) {
+    scales = {.columns = folds_.columns[i], .rows = folds_.rows[i]};
+    if (const auto fold = folds_.fold_of[i]) {
+      result.scale_ratio = folds_.folds[*fold].ratio;
+      result.scale_duo = folds_.folds[*fold].duo;
+    }
+  }
+  if (moments.rows == 0) return result;
+  const OutputLoss loss = wanted.measure(weights, quantized, moments, scales, threads_);
+  result.loss_before = loss.nearest;
+  result.loss_after = loss.quantized;
+  return result;
+}
+
+void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
+                                const HessianFactor& factor, ConstMatrixView mismatch,
+                                const LinearQuantizer::Sink& sink) const {
   const PlannedLinear& linear = task_.plan.linears[i];
   const std::vector<float> values = folded(i);
   std::vector<float> decoded = values;
@@ -105,6 +127,7 @@ void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
   if (mismatch.data != nullptr) {
     threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
   }
+  const OutputLossSample wanted(target);
   threads_.run((rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
     const std::size_t first = task * kFitRows;
     fit_rows(ConstMatrixView(target).row_range(first, std::min(kFitRows, rows - first)),
@@ -112,6 +135,8 @@ void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
   });
   threads_.execute([&] { gptq(target, factor, result.matrix); });
   result.errors = matrix_errors(view, result.matrix);
+  result.calibrated = describe(i, view, wanted, result.matrix, moments);
+  result.calibrated->damp_percent = factor.damp_percent;
   sink(i, result);
 }
 

@@ -91,7 +91,7 @@ class GptqFormat final : public LinearFormat {
                    {"lm_head", false},
                    {"checkpoint_format", artifact.scheme.symmetric ? "gptq" : "gptq_v2"},
                    {"pack_dtype", "int32"},
-                   {"true_sequential", true},
+                   {"true_sequential", artifact.true_sequential},
                    {"static_groups", true},
                    {"meta", {{"quantizer", {artifact.producer}}}}};
     if (artifact.damp_percent > 0) config["damp_percent"] = artifact.damp_percent;
