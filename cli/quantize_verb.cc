@@ -45,6 +45,8 @@ void add_method_options(CLI::App& verb, Arguments& a) {
                   "rtn, search, awq, gptq, awq+gptq, repack; gguf: search or gptq");
   verb.add_flag("--true-sequential,!--no-true-sequential", a.options.true_sequential,
                 "gptq: quantize each linear on what the quantized ones before it give (default)");
+  verb.add_flag("--desc-act", a.options.desc_act,
+                "gptq: groups of columns in order of activation, which vLLM and LMDeploy refuse");
   verb.add_option("--mismatch-strength", a.options.mismatch_strength,
                   "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");

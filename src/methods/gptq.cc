@@ -85,7 +85,7 @@ class GptqJob {
     std::array<const float*, kBlockColumns> scales{};
     std::array<const float*, kBlockColumns> zeros{};
     for (std::size_t i = 0; i < columns; ++i) {
-      const std::size_t group = factor_.order[first + i] / out_.scheme.group_size;
+      const std::size_t group = out_.group_of(factor_.order[first + i]);
       scales[i] = tile.scales.data() + group * kTileRows;
       zeros[i] = tile.zeros.data() + group * kTileRows;
     }

@@ -139,15 +139,25 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
 void CheckpointJob::choose_repacking() {
   const bool fits =
       can_repack(model_, plan_.linears.front()) && can_repack(model_, plan_.linears.back());
-  if (!options_.method.empty() || !fits) return;
+  if (!options_.method.empty() || options_.desc_act || !fits) return;
   method_ = kRepack;
   for (PlannedLinear& linear : plan_.linears) {
     linear.reason += "; quantized in this way already, codes are taken over";
   }
 }
 
-// GPTQ and AWQ round to integers.
+// GPTQ and AWQ round to integers. Only GPTQ has an order of columns, and only its files hold it.
 void CheckpointJob::check_method() const {
+  if (options_.desc_act && target_.backend != "gptq") {
+    throw FormatNotSupportedError({.where = "--desc-act",
+                                   .found = "a target " + target_.backend,
+                                   .expected = "gptq, whose files have a g_idx",
+                                   .remedy = "leave it out: errors are fed back in order of "
+                                             "activation in any case"});
+  }
+  if (options_.desc_act && !find_method(method_)->steps.feed_back) {
+    refuse_option("--desc-act", "--method " + method_, "gptq or awq+gptq");
+  }
   const bool floats = std::ranges::any_of(plan_.linears, [](const PlannedLinear& linear) {
     return linear.scheme.codes == CodeKind::float8;
   });
@@ -197,8 +207,9 @@ std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
   const Method& method = *find_method(method_);
   if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
   if (!method.calibrated) return make_rounding_quantizer(work, method_ == "search");
-  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, method.steps);
   CalibratedMethod steps = method.steps;
+  steps.activation_groups = options_.desc_act;
+  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, steps);
   steps.mismatch_strength = options_.mismatch_strength;
   return make_sequential_quantizer(work, statistics, *calibration, steps);
 }
@@ -285,7 +296,7 @@ ArtifactFacts CheckpointJob::facts() const {
   return {.backend = target_.backend,
           .model_type = text("model_type"),
           .dtype = dtype.empty() ? text("torch_dtype") : dtype,
-          .act_order = false,
+          .act_order = options_.desc_act,
           .scheme = scheme_,
           .plan = &plan_};
 }
@@ -297,6 +308,7 @@ LinearArtifact CheckpointJob::artifact() const {
                         .producer = "qwodel:" QWODEL_VERSION,
                         .method = method_,
                         .damp_percent = feeds_back ? HessianOptions{}.damp_percent : 0,
+                        .desc_act = options_.desc_act,
                         .true_sequential = is_sequential()};
   for (const PlannedLinear& linear : plan_.linears) {
     result.linears.push_back({linear.module, linear.scheme});

@@ -84,9 +84,10 @@ std::unique_ptr<LinearQuantizer> make_repacking_quantizer(const LinearTask& task
 
 // Which of the calibrated steps are done.
 struct CalibratedMethod {
-  bool scale = false;           // AWQ: channels are scaled before rounding
-  bool feed_back = false;       // GPTQ: errors are made up for by later columns
-  float mismatch_strength = 1;  // how far it makes up for what earlier layers did; 0: not
+  bool scale = false;              // AWQ: channels are scaled before rounding
+  bool feed_back = false;          // GPTQ: errors are made up for by later columns
+  float mismatch_strength = 1;     // how far it makes up for what earlier layers did; 0: not
+  bool activation_groups = false;  // of GPTQ: groups are of columns in order of activation
 };
 
 // With a statistics file, which must have second moments: scales are chosen under their diagonal.

@@ -111,6 +111,33 @@ CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weight
   return result;
 }
 
+// Where groups follow the order of activation, the columns of one stand together for the search.
+void MomentQuantizer::fit(ConstMatrixView weights, const HessianFactor& factor,
+                          GroupIntMatrix& out) const {
+  const std::size_t d = weights.cols;
+  std::vector<float> importance = factor.importance;
+  if (method_.activation_groups) {
+    out.group_index.resize(d);
+    for (std::size_t i = 0; i < d; ++i) {
+      out.group_index[factor.order[i]] = static_cast<std::uint32_t>(i / out.scheme.group_size);
+      importance[i] = factor.importance[factor.order[i]];
+    }
+  }
+  threads_.run((weights.rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
+    const std::size_t first = task * kFitRows;
+    ConstMatrixView rows = weights.row_range(first, std::min(kFitRows, weights.rows - first));
+    std::vector<float> ordered;
+    if (method_.activation_groups) {
+      ordered.reserve(rows.rows * d);
+      for (std::size_t r = 0; r < rows.rows; ++r) {
+        for (const std::uint32_t column : factor.order) ordered.push_back(rows.row(r)[column]);
+      }
+      rows = {ordered.data(), rows.rows, d};
+    }
+    fit_rows(rows, importance, search_of(out.scheme, true), first, out);
+  });
+}
+
 void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
                                 const HessianFactor& factor, ConstMatrixView mismatch,
                                 const LinearQuantizer::Sink& sink) const {
@@ -128,11 +155,7 @@ void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
     threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
   }
   const OutputLossSample wanted(target);
-  threads_.run((rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
-    const std::size_t first = task * kFitRows;
-    fit_rows(ConstMatrixView(target).row_range(first, std::min(kFitRows, rows - first)),
-             factor.importance, search_of(linear.scheme, true), first, result.matrix);
-  });
+  fit(target, factor, result.matrix);
   threads_.execute([&] { gptq(target, factor, result.matrix); });
   result.errors = matrix_errors(view, result.matrix);
   result.calibrated = describe(i, view, wanted, result.matrix, moments);

@@ -41,6 +41,7 @@ class MomentQuantizer {
 
  private:
   void fold(std::size_t linear, std::uint64_t first, std::span<float> values) const;
+  void fit(ConstMatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) const;
   void feed_back(std::size_t linear, const SecondMoments& moments, const HessianFactor& factor,
                  ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const;
 
