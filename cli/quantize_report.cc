@@ -25,6 +25,7 @@ nlohmann::ordered_json to_json(const CalibratedLinear& linear) {
           {"loss_after", number_or_null(linear.loss_after)},
           {"scale_ratio", number_or_null(linear.scale_ratio)},
           {"scale_duo", linear.scale_duo},
+          {"scale_refused", linear.scale_refused},
           {"damp_percent", number_or_null(linear.damp_percent)}};
 }
 
@@ -46,6 +47,7 @@ void print_tensors(const ArtifactReport& artifact) {
 }
 
 std::string ratio_text(const CalibratedLinear& linear) {
+  if (linear.scale_refused) return "refused";
   if (!linear.scale_ratio) return "";
   return fmt::format("{:.2f}{}", *linear.scale_ratio, linear.scale_duo ? " duo" : "");
 }

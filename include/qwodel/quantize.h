@@ -90,6 +90,7 @@ struct CalibratedLinear {
   // scale_duo. A ratio of 0 without that: no scales were better.
   std::optional<double> scale_ratio = std::nullopt;
   bool scale_duo = false;
+  bool scale_refused = false;  // they changed what the layer gives, and were left out
 
   // Of GPTQ: times the mean of the Hessian's diagonal, added to it.
   std::optional<double> damp_percent = std::nullopt;

@@ -12,6 +12,7 @@
 #include "graph/task_threads.h"
 #include "methods/awq.h"
 #include "methods/second_moments.h"
+#include "pipeline/fold_check.h"
 #include "pipeline/progress_meter.h"
 
 namespace qwodel {
@@ -165,7 +166,8 @@ class FoldSearch {
                             .ratio = found.ratio,
                             .duo = found.duo,
                             .loss_before = found.loss_before,
-                            .loss_after = found.loss_after});
+                            .loss_after = found.loss_after,
+                            .stage = group.stage});
     for (const std::uint32_t source : sources) {
       const auto planned = planned_.find(source);
       if (planned != planned_.end()) folds_.fold_of[planned->second] = folds_.folds.size() - 1;
@@ -200,6 +202,7 @@ class FoldSearch {
     for (std::size_t c = 0; c < scales.size(); ++c) per_channel[edge.channel[c]] = scales[c];
     if (absorber.linear) {
       folds_.rows[*absorber.linear] = per_channel;
+      folds_.folds.back().divided = absorber.linear;
     } else {
       divide_norm(absorber.weight, per_channel);
       for (std::size_t c = 0; c < scales.size(); ++c) scales[c] = per_channel[edge.channel[c]];
@@ -227,18 +230,20 @@ class FoldSearch {
     const auto planned = planned_.find(source);
     if (planned != planned_.end()) {
       folds_.columns[planned->second] = scales;
+      folds_.folds.back().scaled.push_back(planned->second);
       return;
     }
     std::vector<float>& values = current_source(source);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] *= scales[i % scales.size()];
   }
 
-  // Values of a source that will be written anew.
+  // Values of a source that will be written anew, for the last fold.
   std::vector<float>& current(WeightId weight, std::size_t part) {
     return current_source(tensor_of(weight).parts[part].source);
   }
   std::vector<float>& current_source(std::uint32_t source) {
     std::vector<float>& values = folds_.replaced[source];
+    folds_.folds.back().replaced.push_back(source);
     if (values.empty()) {
       values.resize(static_cast<std::size_t>(element_count(source_of(source).shape())));
       source_of(source).read(0, values);
@@ -256,7 +261,9 @@ class FoldSearch {
 }  // namespace
 
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics) {
-  return FoldSearch(task, statistics).run();
+  AwqFolds folds = FoldSearch(task, statistics).run();
+  check_folds(task, folds);
+  return folds;
 }
 
 }  // namespace qwodel

@@ -25,6 +25,17 @@ struct AwqFold {
   double loss_before =
       0;  // relative loss of the outputs' squares is not known: only their ratio is
   double loss_after = 0;
+
+  // What it changed, nothing when no scales were better.
+  std::size_t stage = 0;                 // of the graph
+  std::vector<std::size_t> scaled = {};  // linears of the plan whose columns were multiplied
+  std::optional<std::size_t> divided =
+      std::nullopt;                          // the linear of the plan whose rows were divided
+  std::vector<std::uint32_t> replaced = {};  // other sources with new values
+
+  // Found by check_folds (fold_check.h).
+  double change = 0;     // of what the layer gives
+  bool refused = false;  // too much: the scales were taken back
 };
 
 struct AwqFolds {
@@ -42,7 +53,8 @@ struct AwqFolds {
 };
 
 // Searches scales for every input of the plan's linears that has an absorber and statistics. What a
-// norm is rounded to when it is stored is made up for by the columns. Throws QuantizationError for
+// norm is rounded to when it is stored is made up for by the columns. A fold that would change the
+// model's function is left out (fold_check.h). Throws QuantizationError for
 // weights that are not finite, Error (interrupted).
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics);
 

@@ -364,6 +364,9 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
   }
   const auto quantizer =
       make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished);
+  for (const std::string& message : quantizer->warnings()) {
+    if (options_.warning) options_.warning(message);
+  }
   for (const auto& [source, values] : quantizer->replaced()) {
     writer.write_values(*model_.weights->find(model_.spec.sources[source]), values);
   }

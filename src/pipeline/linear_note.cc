@@ -17,6 +17,11 @@ std::optional<double> number(const Json& note, const char* key) {
   return value->get<double>();
 }
 
+bool flag(const Json& note, const char* key) {
+  const Json* value = find_member(note, key);
+  return value != nullptr && value->is_boolean() && value->get<bool>();
+}
+
 }  // namespace
 
 Json to_note(const TensorReport& row) {
@@ -28,6 +33,7 @@ Json to_note(const TensorReport& row) {
                         {"loss_after", number_or_null(linear.loss_after)},
                         {"scale_ratio", number_or_null(linear.scale_ratio)},
                         {"scale_duo", linear.scale_duo},
+                        {"scale_refused", linear.scale_refused},
                         {"damp_percent", number_or_null(linear.damp_percent)}};
   return note;
 }
@@ -39,13 +45,13 @@ void read_note(const Json& note, TensorReport& row) {
   const Json* linear = find_member(note, "calibrated");
   if (linear == nullptr) return;
   const Json* tokens = find_member(*linear, "tokens");
-  const Json* duo = find_member(*linear, "scale_duo");
   const bool counted = tokens != nullptr && tokens->is_number_unsigned();
   row.calibrated = {.tokens = counted ? tokens->get<std::uint64_t>() : 0,
                     .loss_before = number(*linear, "loss_before"),
                     .loss_after = number(*linear, "loss_after"),
                     .scale_ratio = number(*linear, "scale_ratio"),
-                    .scale_duo = duo != nullptr && duo->is_boolean() && duo->get<bool>(),
+                    .scale_duo = flag(*linear, "scale_duo"),
+                    .scale_refused = flag(*linear, "scale_refused"),
                     .damp_percent = number(*linear, "damp_percent")};
 }
 

@@ -70,6 +70,9 @@ class LinearQuantizer {
 
   // Other tensors of the checkpoint that got new values, by index into ModelSpec::sources.
   virtual std::map<std::uint32_t, std::vector<float>> replaced() const { return {}; }
+
+  // What the user should hear, a sentence each.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
 
 // Round to nearest: in the range of each group as it is, or with the scales of the lowest error.

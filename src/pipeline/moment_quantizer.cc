@@ -6,6 +6,7 @@
 #include "methods/clip.h"
 #include "methods/gptq.h"
 #include "methods/mismatch.h"
+#include "pipeline/fold_weights.h"
 #include "pipeline/progress_meter.h"
 
 namespace qwodel {
@@ -53,25 +54,8 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
 
 std::vector<float> MomentQuantizer::folded(std::size_t i) const {
   std::vector<float> values = read_linear(task_.model, task_.plan.linears[i]);
-  fold(i, 0, values);
+  fold_values(task_, folds_, i, 0, values);
   return values;
-}
-
-void MomentQuantizer::read_folded(std::size_t i, std::uint64_t first, std::span<float> out) const {
-  const std::uint32_t source = task_.plan.linears[i].source;
-  task_.model.weights->find(task_.model.spec.sources[source])->read(first, out);
-  fold(i, first, out);
-}
-
-void MomentQuantizer::fold(std::size_t i, std::uint64_t first, std::span<float> values) const {
-  if (folds_.columns.empty()) return;
-  const std::uint64_t cols = task_.plan.linears[i].in_features;
-  const std::vector<float>& columns = folds_.columns[i];
-  const std::vector<float>& rows = folds_.rows[i];
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    if (!columns.empty()) values[k] *= columns[(first + k) % cols];
-    if (!rows.empty()) values[k] /= rows[(first + k) / cols];
-  }
 }
 
 void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
@@ -99,9 +83,11 @@ CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weight
   FoldedScales scales;
   if (!folds_.columns.empty()) {
     scales = {.columns = folds_.columns[i], .rows = folds_.rows[i]};
-    if (const auto fold = folds_.fold_of[i]) {
-      result.scale_ratio = folds_.folds[*fold].ratio;
-      result.scale_duo = folds_.folds[*fold].duo;
+    if (const auto f = folds_.fold_of[i]) {
+      const AwqFold& fold = folds_.folds[*f];
+      result.scale_refused = fold.refused;
+      if (!fold.refused) result.scale_ratio = fold.ratio;
+      result.scale_duo = !fold.refused && fold.duo;
     }
   }
   if (moments.rows == 0) return result;

@@ -34,13 +34,9 @@ class MomentQuantizer {
   // The linear's weights with what the folds make of them [out_features, in_features].
   std::vector<float> folded(std::size_t linear) const;
 
-  // Values [first, first + out.size()) of them.
-  void read_folded(std::size_t linear, std::uint64_t first, std::span<float> out) const;
-
   const TaskThreads& threads() const { return threads_; }
 
  private:
-  void fold(std::size_t linear, std::uint64_t first, std::span<float> values) const;
   void fit(ConstMatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) const;
   void feed_back(std::size_t linear, const SecondMoments& moments, const HessianFactor& factor,
                  ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const;

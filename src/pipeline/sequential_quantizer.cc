@@ -13,6 +13,8 @@
 #include "graph/segmented_pass.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
+#include "pipeline/fold_check.h"
+#include "pipeline/fold_weights.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
@@ -56,7 +58,7 @@ class SequentialQuantizer final : public LinearQuantizer {
   void run(const Sink& sink) const override {
     ReplaceableWeights weights(task_.graph, task_.model.spec, *task_.model.weights);
     const MomentQuantizer quantizer(task_, method_, folds_);
-    fold_weights(weights, quantizer);
+    fold_weights(task_, folds_, weights);
     const Sink replace = [&](std::size_t linear, const QuantizedLinear& result) {
       replace_weights(linear, result.matrix, weights);
       sink(linear, result);
@@ -68,7 +70,7 @@ class SequentialQuantizer final : public LinearQuantizer {
     const Executor executor(task_.graph, weights, calibration_.options);
     SegmentedPass pass(executor, calibration_.sequences, cuts());
     ReplaceableWeights originals(task_.graph, task_.model.spec, *task_.model.weights);
-    fold_weights(originals, quantizer);
+    fold_weights(task_, folds_, originals);
     ExecutorOptions options = calibration_.options;
     options.progress = {};
     const Executor original_executor(task_.graph, originals, options);
@@ -90,6 +92,7 @@ class SequentialQuantizer final : public LinearQuantizer {
   }
 
   std::map<std::uint32_t, std::vector<float>> replaced() const override { return folds_.replaced; }
+  std::vector<std::string> warnings() const override { return fold_warnings(folds_); }
 
  private:
   void find_inputs() {
@@ -115,23 +118,6 @@ class SequentialQuantizer final : public LinearQuantizer {
     std::vector<PassCut> result;
     for (const auto& [cut, input] : inputs_) result.push_back(cut);
     return result;
-  }
-
-  // Norms, biases and linears as the folds make them: the model's function stays the same.
-  void fold_weights(ReplaceableWeights& weights, const MomentQuantizer& quantizer) const {
-    for (const auto& replaced : folds_.replaced) {
-      const std::vector<float>& values = replaced.second;
-      weights.replace(replaced.first, [&values](std::uint64_t first, std::span<float> out) {
-        std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(first), out.size(), out.begin());
-      });
-    }
-    for (std::size_t i = 0; i < folds_.columns.size(); ++i) {
-      if (folds_.columns[i].empty() && folds_.rows[i].empty()) continue;
-      weights.replace(task_.plan.linears[i].source,
-                      [&quantizer, i](std::uint64_t first, std::span<float> out) {
-                        quantizer.read_folded(i, first, out);
-                      });
-    }
   }
 
   void replace_weights(std::size_t linear, GroupIntMatrix quantized,

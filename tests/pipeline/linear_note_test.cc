@@ -17,6 +17,7 @@ TEST(LinearNote, ComesBack) {
                                     .loss_after = 0.125,
                                     .scale_ratio = 0.3,
                                     .scale_duo = true,
+                                    .scale_refused = true,
                                     .damp_percent = 0.1};
   TensorReport found;
   read_note(parse_json(to_note(row).dump(), "note"), found);
@@ -28,6 +29,7 @@ TEST(LinearNote, ComesBack) {
   EXPECT_EQ(found.calibrated->loss_after, 0.125);
   EXPECT_EQ(found.calibrated->scale_ratio, 0.3);
   EXPECT_TRUE(found.calibrated->scale_duo);
+  EXPECT_TRUE(found.calibrated->scale_refused);
   EXPECT_EQ(found.calibrated->damp_percent, 0.1);
 }
 

@@ -119,6 +119,7 @@ TEST_F(SequentialGptq, ReportsEveryLinear) {
     EXPECT_LT(*row.calibrated->loss_before, 1) << row.name;
     before += *row.calibrated->loss_before;
     after += *row.calibrated->loss_after;
+    EXPECT_FALSE(row.calibrated->scale_refused) << row.name;
     scaled += row.calibrated->scale_ratio.value_or(0) > 0 ? 1 : 0;
   }
   EXPECT_EQ(linears, 5 * 6u);
