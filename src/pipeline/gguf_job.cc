@@ -17,6 +17,8 @@
 namespace qwodel {
 namespace {
 
+constexpr std::string_view kRepack = "repack";
+
 std::optional<TensorType> optional_type(const std::string& option, const std::string& name) {
   if (name.empty()) return std::nullopt;
   const auto type = tensor_type_from_name(name);
@@ -45,6 +47,7 @@ TensorType stored_type(const QuantizeOptions& options, const Target& target,
                        const SourceModel& model) {
   const TensorType final_type = info(target.file_type).default_type;
   if (!info(final_type).is_quantized()) return final_type;
+  if (options.method == kRepack) return TensorType::f32;  // what is to stay is not rounded
   if (options.outtype == "auto") return model.converter_type();
   const auto type = tensor_type_from_name(options.outtype);
   const bool valid =
@@ -65,13 +68,14 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Target
 
 void check_method(const std::string& method) {
   constexpr std::array<std::string_view, 3> kOfOthers = {"rtn", "awq", "awq+gptq"};
-  if (method.empty() || method == "search" || GgufJob::is_calibrated(method)) return;
+  if (method.empty() || method == "search" || method == kRepack) return;
+  if (GgufJob::is_calibrated(method)) return;
   if (std::ranges::find(kOfOthers, method) == kOfOthers.end()) {
-    refuse_option("--method", method, "search or gptq");
+    refuse_option("--method", method, "search, gptq or repack");
   }
   throw FormatNotSupportedError({.where = "--method " + method,
                                  .found = "a gguf target",
-                                 .expected = "search or gptq, the methods for it so far",
+                                 .expected = "search, gptq or repack, the methods for it so far",
                                  .remedy = "leave --method out"});
 }
 
@@ -99,6 +103,9 @@ GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const
   plan_ = plan_tensors(inputs_, traits, plan_options(options, target), importance, dry_run);
   const GgufMetadata metadata =
       artifact_metadata(model.spec.metadata, target.file_type, importance);
+  if (options.method == kRepack) {
+    repacker_ = std::make_unique<GgufRepacker>(inputs_, plan_, model.readers);
+  }
   files_ = lay_out_files(metadata, inputs_, plan_,
                          artifact_path(options, target, metadata, targets), options.max_shard_size);
 }
@@ -108,13 +115,17 @@ std::vector<std::string> GgufJob::warnings() const {
   const auto requantized = std::ranges::count_if(plan_.tensors, [&](const PlannedTensor& tensor) {
     return tensor.quantized && model_.readers[tensor.input].was_quantized();
   });
-  if (requantized > 0) {
+  if (requantized > 0 && !repacker_) {
     all.push_back(
         fmt::format("{} tensors of {} are quantized already and lose quality a second "
                     "time; a 16-bit source is better",
                     requantized, options_.model.string()));
   }
   return all;
+}
+
+bool GgufJob::repacks(const PlannedTensor& tensor) const {
+  return repacker_ && GgufRepacker::repacks(tensor, model_.readers[tensor.input]);
 }
 
 void GgufJob::refuse_existing() const {
@@ -133,7 +144,7 @@ ArtifactReport GgufJob::report() const {
     report.tensors.push_back({.name = input.name,
                               .type = std::string(info(tensor.type).name),
                               .bytes = tensor.bytes,
-                              .method = method_of(tensor),
+                              .method = repacks(tensor) ? options_.method : method_of(tensor),
                               .reason = tensor.reason,
                               .nmse = std::nullopt});
   }
@@ -184,8 +195,9 @@ void GgufJob::run(ArtifactReport& report) const {
   std::vector<TileEncoder> encoders;
   encoders.reserve(plan_.tensors.size());
   for (const PlannedTensor& tensor : plan_.tensors) {
-    encoders.emplace_back(model_.readers[tensor.input], inputs_[tensor.input], tensor,
-                          feedback.get());
+    encoders.emplace_back(
+        model_.readers[tensor.input], inputs_[tensor.input], tensor,
+        repacker_ ? static_cast<const RowEncoder*>(repacker_.get()) : feedback.get());
   }
   const auto errors = write_artifact(files_, encoders, write_options());
   for (std::size_t i = 0; i < errors.size(); ++i) {
