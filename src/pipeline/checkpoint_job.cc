@@ -23,6 +23,7 @@
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
 #include "sources/graph_weights.h"
+#include "sources/grouped.h"
 #include "targets/linear_overrides.h"
 
 namespace qwodel {
@@ -134,16 +135,36 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
   layout_ = lay_out_checkpoint(*model.weights, plan_, format_, options.max_shard_size);
 }
 
-// What is quantized in the target's way already is not quantized again. The outer linears stand for
-// all: one in between that does not fit is rounded.
+// What is quantized already is not quantized again, unless a method is named. The outer linears
+// stand for all: one in between that does not fit is rounded.
 void CheckpointJob::choose_repacking() {
-  const bool fits =
-      can_repack(model_, plan_.linears.front()) && can_repack(model_, plan_.linears.back());
-  if (!options_.method.empty() || options_.desc_act || !fits) return;
+  if (!options_.method.empty()) return;
+  const bool fits = !options_.desc_act && can_repack(model_, plan_.linears.front()) &&
+                    can_repack(model_, plan_.linears.back());
+  if (!fits) {
+    refuse_codes();
+    return;
+  }
   method_ = kRepack;
   for (PlannedLinear& linear : plan_.linears) {
     linear.reason += "; quantized in this way already, codes are taken over";
   }
+}
+
+void CheckpointJob::refuse_codes() const {
+  const auto codes = stored_codes(weight_of(model_, plan_.linears.front()));
+  if (!codes) return;
+  const GroupIntScheme& scheme = plan_.linears.front().scheme;
+  throw FormatNotSupportedError(
+      {.where = options_.model.string(),
+       .found = fmt::format(
+           "weights that are quantized already, {} bits {} in groups of {}{}", codes->scheme.bits,
+           codes->scheme.symmetric ? "symmetric" : "with zero points", codes->scheme.group_size,
+           codes->group_index.empty() ? "" : " in order of activation"),
+       .expected = fmt::format("a 16-bit checkpoint, or such as {}:{} holds as they are ({})",
+                               target_.backend, target_.name,
+                               type_name(scheme, plan_.linears.front().in_features)),
+       .remedy = "give the original model, or name a --method to quantize it a second time"});
 }
 
 // GPTQ and AWQ round to integers. Only GPTQ has an order of columns, and only its files hold it.
