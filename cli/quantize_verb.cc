@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cli/output.h"
+#include "cli/quantize_report.h"
 #include "cli/verb.h"
 
 namespace qwodel::cli {
@@ -41,9 +42,11 @@ void add_source_options(CLI::App& verb, Arguments& a) {
 
 void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--method", a.options.method,
-                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: search or gptq");
+                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: search, gptq or repack");
   verb.add_flag("--true-sequential,!--no-true-sequential", a.options.true_sequential,
                 "gptq: quantize each linear on what the quantized ones before it give (default)");
+  verb.add_flag("--desc-act", a.options.desc_act,
+                "gptq: groups of columns in order of activation, which vLLM and LMDeploy refuse");
   verb.add_option("--mismatch-strength", a.options.mismatch_strength,
                   "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1");
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
@@ -136,61 +139,15 @@ QuantizeOptions complete_options(Arguments& a, Common& common) {
   return options;
 }
 
-nlohmann::ordered_json to_json(const QuantizeReport& report) {
-  nlohmann::ordered_json artifacts = nlohmann::ordered_json::array();
-  for (const ArtifactReport& artifact : report.artifacts) {
-    nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
-    for (const TensorReport& t : artifact.tensors) {
-      nlohmann::ordered_json row = {{"name", t.name},     {"type", t.type},     {"bytes", t.bytes},
-                                    {"method", t.method}, {"reason", t.reason}, {"nmse", nullptr}};
-      if (t.nmse) row["nmse"] = *t.nmse;
-      tensors.push_back(std::move(row));
-    }
-    artifacts.push_back({{"path", artifact.path.string()},
-                         {"target", artifact.target},
-                         {"bytes", artifact.bytes},
-                         {"bits_per_weight", artifact.bits_per_weight},
-                         {"tensors", std::move(tensors)}});
-  }
-  return {{"artifacts", std::move(artifacts)},
-          {"peak_memory_bytes", report.peak_memory_bytes},
-          {"seconds", report.seconds}};
-}
-
-void print_tensors(const ArtifactReport& artifact) {
-  std::vector<std::vector<std::string>> rows;
-  for (const TensorReport& t : artifact.tensors) {
-    rows.push_back({t.name, t.type, std::to_string(t.bytes), t.method,
-                    t.nmse ? fmt::format("{:.3e}", *t.nmse) : "", t.reason});
-  }
-  print_table({"tensor", "type", "bytes", "method", "nmse", "reason"}, rows);
-}
-
-void print_summary(const QuantizeReport& report, bool is_plan) {
-  std::vector<std::vector<std::string>> rows;
-  for (const ArtifactReport& artifact : report.artifacts) {
-    rows.push_back({artifact.target, bytes_text(artifact.bytes),
-                    fmt::format("{:.2f}", artifact.bits_per_weight), artifact.path.string()});
-  }
-  print_table({"target", "size", "bits/weight", is_plan ? "planned path" : "path"}, rows);
-  if (is_plan) {
-    fmt::print("\nforecast: {} of memory, {:.1f} s\n", bytes_text(report.peak_memory_bytes),
-               report.seconds);
-  }
-}
-
 int run(Arguments& arguments, Common& common, bool only_plan) {
   const QuantizeOptions options = complete_options(arguments, common);
   const bool is_plan = only_plan || arguments.dry_run;
   const QuantizeReport report = is_plan ? plan(options) : quantize(options);
   if (common.json) {
     print_json(to_json(report));
-    return 0;
+  } else {
+    print_report(report, is_plan, common.verbose);
   }
-  for (const ArtifactReport& artifact : report.artifacts) {
-    if (is_plan || common.verbose) print_tensors(artifact);
-  }
-  print_summary(report, is_plan);
   return 0;
 }
 

@@ -46,6 +46,8 @@ struct QuantizeOptions {
   std::string method;                          // rtn, search, awq, gptq; empty: the target's own
   bool true_sequential = true;                 // gptq with a text: linears are quantized on what
                                                // the quantized ones before them give
+  bool desc_act = false;        // gptq targets: groups of columns in order of activation (g_idx);
+                                // vLLM and LMDeploy refuse it
   float mismatch_strength = 1;  // then: how far a linear makes up for them, 0 to 1 (GPTAQ)
 
   std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as
@@ -74,6 +76,26 @@ struct QuantizeOptions {
   const CancelToken* cancel = nullptr;            // may be null
 };
 
+// Of a linear of a directory (awq, gptq, ct) that was quantized under its inputs.
+struct CalibratedLinear {
+  std::uint64_t tokens = 0;  // that reached it; an expert sees some of them
+
+  // Squared error of its outputs / their squares, under the second moments of its inputs, on at
+  // most 512 outputs: of weights rounded to nearest, and of those that were written. Nothing
+  // without tokens.
+  std::optional<double> loss_before = std::nullopt;
+  std::optional<double> loss_after = std::nullopt;
+
+  // Of AWQ: channels were scaled by mean |x| ^ ratio, and by mean |w| ^ (ratio - 1), too, when
+  // scale_duo. A ratio of 0 without that: no scales were better.
+  std::optional<double> scale_ratio = std::nullopt;
+  bool scale_duo = false;
+  bool scale_refused = false;  // they changed what the layer gives, and were left out
+
+  // Of GPTQ: times the mean of the Hessian's diagonal, added to it.
+  std::optional<double> damp_percent = std::nullopt;
+};
+
 struct TensorReport {
   std::string name;
   std::string type;
@@ -81,6 +103,7 @@ struct TensorReport {
   std::string method;
   std::string reason;
   std::optional<double> nmse;  // squared error / squared values; measured, so not part of a plan
+  std::optional<CalibratedLinear> calibrated = std::nullopt;
 };
 
 struct ArtifactReport {

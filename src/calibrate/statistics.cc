@@ -263,7 +263,7 @@ void require_gram(const StatisticsFile& file) {
   throw ValidationError({.where = file.path().string(),
                          .found = "statistics without second moments",
                          .expected = "X^T X of every input, which AWQ and GPTQ need",
-                         .remedy = "make them with qwodel calibrate --gram"});
+                         .remedy = "make them with qwodel calibrate, without --no-gram"});
 }
 
 }  // namespace qwodel

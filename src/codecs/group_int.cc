@@ -61,6 +61,13 @@ GroupIntMatrix::GroupIntMatrix(const GroupIntScheme& matrix_scheme, std::uint64_
 
 void GroupIntMatrix::decode(std::uint64_t row, std::span<float> out) const {
   const std::uint8_t* code = codes.data() + row * cols;
+  if (!group_index.empty()) {
+    for (std::uint64_t i = 0; i < cols; ++i) {
+      const std::uint64_t at = row * groups() + group_index[i];
+      out[i] = static_cast<float>(code[i] - zeros[at]) * scales[at];
+    }
+    return;
+  }
   for (std::uint64_t group = 0; group < groups(); ++group) {
     const float scale = scales[row * groups() + group];
     const int zero = zeros[row * groups() + group];

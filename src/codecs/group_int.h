@@ -38,12 +38,17 @@ struct GroupIntMatrix {
   std::vector<std::uint8_t> codes;  // [rows, cols]
   std::vector<float> scales;        // [rows, groups], exact in scheme.scale_format
   std::vector<std::uint8_t> zeros;  // [rows, groups]
+  // [cols]: the group of each column, where it is not col / group_size (GPTQ's desc_act).
+  std::vector<std::uint32_t> group_index;
 
   GroupIntMatrix() = default;
   // All zeros. REQUIRES: group_size divides cols.
   GroupIntMatrix(const GroupIntScheme& scheme, std::uint64_t rows, std::uint64_t cols);
 
   std::uint64_t groups() const { return cols / scheme.group_size; }
+  std::uint64_t group_of(std::uint64_t col) const {
+    return group_index.empty() ? col / scheme.group_size : group_index[col];
+  }
 
   // What the file's reader will compute: (code - zero) * scale in single precision.
   // REQUIRES: out.size() == cols.
@@ -55,7 +60,8 @@ struct GroupIntMatrix {
 void fit_rows(ConstMatrixView values, std::span<const float> importance, const GroupSearch& search,
               std::uint64_t row, GroupIntMatrix& out);
 
-// The nearest code for every value of the rows under the parameters that are there.
+// The nearest code for every value of the rows under the parameters that are there. REQUIRES: no
+// group_index.
 void round_rows(ConstMatrixView values, std::uint64_t row, GroupIntMatrix& out);
 
 // The search that belongs to a scheme.

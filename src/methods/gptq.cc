@@ -39,7 +39,7 @@ void gptq(MatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) 
         [&, groups = tile_groups(out, row, rows)](const FeedbackBlock& block, std::size_t first) {
           std::vector<const float*> scales(block.columns), zeros(block.columns);
           for (std::size_t i = 0; i < block.columns; ++i) {
-            const std::size_t group = factor.order[first + i] / out.scheme.group_size;
+            const std::size_t group = out.group_of(factor.order[first + i]);
             scales[i] = groups.scales.data() + group * kGptqTileRows;
             zeros[i] = groups.zeros.data() + group * kGptqTileRows;
           }

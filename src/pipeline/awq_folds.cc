@@ -12,6 +12,7 @@
 #include "graph/task_threads.h"
 #include "methods/awq.h"
 #include "methods/second_moments.h"
+#include "pipeline/fold_check.h"
 #include "pipeline/progress_meter.h"
 
 namespace qwodel {
@@ -40,6 +41,7 @@ class FoldSearch {
       : task_(task), statistics_(statistics), threads_(task.threads) {
     folds_.columns.resize(task.plan.linears.size());
     folds_.rows.resize(task.plan.linears.size());
+    folds_.fold_of.resize(task.plan.linears.size());
     for (std::size_t i = 0; i < task.plan.linears.size(); ++i) {
       planned_.emplace(task.plan.linears[i].source, i);
     }
@@ -165,7 +167,12 @@ class FoldSearch {
                             .ratio = found.ratio,
                             .duo = found.duo,
                             .loss_before = found.loss_before,
-                            .loss_after = found.loss_after});
+                            .loss_after = found.loss_after,
+                            .stage = group.stage});
+    for (const std::uint32_t source : sources) {
+      const auto planned = planned_.find(source);
+      if (planned != planned_.end()) folds_.fold_of[planned->second] = folds_.folds.size() - 1;
+    }
     if (!(found.loss_after < found.loss_before)) return;
     divide(*absorber, edge, found.scales);
     for (const std::uint32_t source : sources) multiply(source, found.scales);
@@ -196,6 +203,7 @@ class FoldSearch {
     for (std::size_t c = 0; c < scales.size(); ++c) per_channel[edge.channel[c]] = scales[c];
     if (absorber.linear) {
       folds_.rows[*absorber.linear] = per_channel;
+      folds_.folds.back().divided = absorber.linear;
     } else {
       divide_norm(absorber.weight, per_channel);
       for (std::size_t c = 0; c < scales.size(); ++c) scales[c] = per_channel[edge.channel[c]];
@@ -223,18 +231,20 @@ class FoldSearch {
     const auto planned = planned_.find(source);
     if (planned != planned_.end()) {
       folds_.columns[planned->second] = scales;
+      folds_.folds.back().scaled.push_back(planned->second);
       return;
     }
     std::vector<float>& values = current_source(source);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] *= scales[i % scales.size()];
   }
 
-  // Values of a source that will be written anew.
+  // Values of a source that will be written anew, for the last fold.
   std::vector<float>& current(WeightId weight, std::size_t part) {
     return current_source(tensor_of(weight).parts[part].source);
   }
   std::vector<float>& current_source(std::uint32_t source) {
     std::vector<float>& values = folds_.replaced[source];
+    folds_.folds.back().replaced.push_back(source);
     if (values.empty()) {
       values.resize(static_cast<std::size_t>(element_count(source_of(source).shape())));
       source_of(source).read(0, values);
@@ -251,38 +261,10 @@ class FoldSearch {
 
 }  // namespace
 
-void AwqFolds::apply(std::size_t linear, std::uint64_t in_features, std::uint64_t first,
-                     std::span<float> values) const {
-  if (columns.empty()) return;
-  const std::vector<float>& multiply = columns[linear];
-  const std::vector<float>& divide = rows[linear];
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    if (!multiply.empty()) values[k] *= multiply[(first + k) % in_features];
-    if (!divide.empty()) values[k] /= divide[(first + k) / in_features];
-  }
-}
-
-void fold_weights(const SourceModel& model, const LinearPlan& plan, const AwqFolds& folds,
-                  ReplaceableWeights& weights) {
-  for (const auto& replaced : folds.replaced) {
-    const std::vector<float>& values = replaced.second;
-    weights.replace(replaced.first, [&values](std::uint64_t first, std::span<float> out) {
-      std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(first), out.size(), out.begin());
-    });
-  }
-  for (std::size_t i = 0; i < folds.columns.size(); ++i) {
-    if (folds.columns[i].empty() && folds.rows[i].empty()) continue;
-    const PlannedLinear& linear = plan.linears[i];
-    const WeightTensor& source = *model.weights->find(model.spec.sources[linear.source]);
-    weights.replace(linear.source, [&, i](std::uint64_t first, std::span<float> out) {
-      source.read(first, out);
-      folds.apply(i, linear.in_features, first, out);
-    });
-  }
-}
-
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics) {
-  return FoldSearch(task, statistics).run();
+  AwqFolds folds = FoldSearch(task, statistics).run();
+  check_folds(task, folds);
+  return folds;
 }
 
 }  // namespace qwodel

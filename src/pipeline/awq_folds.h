@@ -7,13 +7,12 @@
 
 #include <cstdint>
 #include <map>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "calibrate/statistics.h"
 #include "pipeline/linear_quantizer.h"
-#include "sources/replaceable_weights.h"
 
 namespace qwodel {
 
@@ -26,6 +25,17 @@ struct AwqFold {
   double loss_before =
       0;  // relative loss of the outputs' squares is not known: only their ratio is
   double loss_after = 0;
+
+  // What it changed, nothing when no scales were better.
+  std::size_t stage = 0;                 // of the graph
+  std::vector<std::size_t> scaled = {};  // linears of the plan whose columns were multiplied
+  std::optional<std::size_t> divided =
+      std::nullopt;                          // the linear of the plan whose rows were divided
+  std::vector<std::uint32_t> replaced = {};  // other sources with new values
+
+  // Found by check_folds (fold_check.h).
+  double change = 0;     // of what the layer gives
+  bool refused = false;  // too much: the scales were taken back
 };
 
 struct AwqFolds {
@@ -38,20 +48,14 @@ struct AwqFolds {
 
   std::vector<AwqFold> folds;
 
-  // What the folds make of values [first, first + values.size()) of a linear of the plan, which has
-  // `in_features` columns.
-  void apply(std::size_t linear, std::uint64_t in_features, std::uint64_t first,
-             std::span<float> values) const;
+  // By index into the plan; into folds: the one whose search the linear was part of.
+  std::vector<std::optional<std::size_t>> fold_of;
 };
 
 // Searches scales for every input of the plan's linears that has an absorber and statistics. What a
-// norm is rounded to when it is stored is made up for by the columns. Throws QuantizationError for
-// weights that are not finite, Error (interrupted).
+// norm is rounded to when it is stored is made up for by the columns. A fold that would change the
+// model's function is left out (fold_check.h). Throws QuantizationError for weights that are not
+// finite, Error (interrupted).
 AwqFolds find_awq_folds(const LinearTask& task, const StatisticsFile& statistics);
-
-// Replaces linears, norms, biases and routers by what the folds make of them. Everything outlives
-// `weights`.
-void fold_weights(const SourceModel& model, const LinearPlan& plan, const AwqFolds& folds,
-                  ReplaceableWeights& weights);
 
 }  // namespace qwodel

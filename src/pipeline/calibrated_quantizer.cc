@@ -3,6 +3,7 @@
 
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
+#include "pipeline/fold_check.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
@@ -46,6 +47,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
   }
 
   std::map<std::uint32_t, std::vector<float>> replaced() const override { return folds_.replaced; }
+  std::vector<std::string> warnings() const override { return fold_warnings(folds_); }
 
  private:
   // Inputs that the columns' scales make smaller. Linears that read one input have the same scales.

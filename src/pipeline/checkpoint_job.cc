@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -14,14 +13,17 @@
 #include "calibrate/model_hash.h"
 #include "io/atomic_file.h"
 #include "kernels/dispatch.h"
+#include "methods/hessian.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
 #include "pipeline/calibration.h"
 #include "pipeline/checkpoint_writer.h"
+#include "pipeline/linear_note.h"
 #include "pipeline/memory.h"
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
 #include "sources/graph_weights.h"
+#include "sources/grouped.h"
 #include "targets/linear_overrides.h"
 
 namespace qwodel {
@@ -60,20 +62,6 @@ const Method* find_method(std::string_view name) {
 std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
   if (scheme.codes == CodeKind::float8) return "f8_e4m3";
   return fmt::format("int{}-g{}", scheme.bits, scheme.group_of(cols));
-}
-
-// What a resumed run reports of a linear that it finds done.
-Json note_of(const TensorReport& row) {
-  Json note = {{"method", row.method}, {"nmse", nullptr}};
-  if (row.nmse && std::isfinite(*row.nmse)) note["nmse"] = *row.nmse;
-  return note;
-}
-
-void read_note(const Json& note, TensorReport& row) {
-  const Json* method = find_member(note, "method");
-  const Json* nmse = find_member(note, "nmse");
-  if (method != nullptr && method->is_string()) row.method = method->get<std::string>();
-  if (nmse != nullptr && nmse->is_number()) row.nmse = nmse->get<double>();
 }
 
 class FinishedModules final : public FinishedLinears {
@@ -141,20 +129,50 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
   layout_ = lay_out_checkpoint(*model.weights, plan_, format_, options.max_shard_size);
 }
 
-// What is quantized in the target's way already is not quantized again. The outer linears stand for
-// all: one in between that does not fit is rounded.
+// What is quantized already is not quantized again, unless a method is named. The outer linears
+// stand for all: one in between that does not fit is rounded.
 void CheckpointJob::choose_repacking() {
-  const bool fits =
-      can_repack(model_, plan_.linears.front()) && can_repack(model_, plan_.linears.back());
-  if (!options_.method.empty() || !fits) return;
+  if (!options_.method.empty()) return;
+  const bool fits = !options_.desc_act && can_repack(model_, plan_.linears.front()) &&
+                    can_repack(model_, plan_.linears.back());
+  if (!fits) {
+    refuse_codes();
+    return;
+  }
   method_ = kRepack;
   for (PlannedLinear& linear : plan_.linears) {
     linear.reason += "; quantized in this way already, codes are taken over";
   }
 }
 
-// GPTQ and AWQ round to integers.
+void CheckpointJob::refuse_codes() const {
+  const auto codes = stored_codes(weight_of(model_, plan_.linears.front()));
+  if (!codes) return;
+  const GroupIntScheme& scheme = plan_.linears.front().scheme;
+  throw FormatNotSupportedError(
+      {.where = options_.model.string(),
+       .found = fmt::format(
+           "weights that are quantized already, {} bits {} in groups of {}{}", codes->scheme.bits,
+           codes->scheme.symmetric ? "symmetric" : "with zero points", codes->scheme.group_size,
+           codes->group_index.empty() ? "" : " in order of activation"),
+       .expected = fmt::format("a 16-bit checkpoint, or such as {}:{} holds as they are ({})",
+                               target_.backend, target_.name,
+                               type_name(scheme, plan_.linears.front().in_features)),
+       .remedy = "give the original model, or name a --method to quantize it a second time"});
+}
+
+// GPTQ and AWQ round to integers. Only GPTQ has an order of columns, and only its files hold it.
 void CheckpointJob::check_method() const {
+  if (options_.desc_act && target_.backend != "gptq") {
+    throw FormatNotSupportedError({.where = "--desc-act",
+                                   .found = "a target " + target_.backend,
+                                   .expected = "gptq, whose files have a g_idx",
+                                   .remedy = "leave it out: errors are fed back in order of "
+                                             "activation in any case"});
+  }
+  if (options_.desc_act && !find_method(method_)->steps.feed_back) {
+    refuse_option("--desc-act", "--method " + method_, "gptq or awq+gptq");
+  }
   const bool floats = std::ranges::any_of(plan_.linears, [](const PlannedLinear& linear) {
     return linear.scheme.codes == CodeKind::float8;
   });
@@ -203,8 +221,9 @@ std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
   const Method& method = *find_method(method_);
   if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
   if (!method.calibrated) return make_rounding_quantizer(work, method_ == "search");
-  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, method.steps);
   CalibratedMethod steps = method.steps;
+  steps.activation_groups = options_.desc_act;
+  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, steps);
   steps.mismatch_strength = options_.mismatch_strength;
   return make_sequential_quantizer(work, statistics, *calibration, steps);
 }
@@ -291,16 +310,20 @@ ArtifactFacts CheckpointJob::facts() const {
   return {.backend = target_.backend,
           .model_type = text("model_type"),
           .dtype = dtype.empty() ? text("torch_dtype") : dtype,
-          .act_order = false,
+          .act_order = options_.desc_act,
           .scheme = scheme_,
           .plan = &plan_};
 }
 
 LinearArtifact CheckpointJob::artifact() const {
+  const bool feeds_back = find_method(method_)->steps.feed_back;
   LinearArtifact result{.scheme = scheme_,
                         .unquantized = plan_.unquantized,
                         .producer = "qwodel:" QWODEL_VERSION,
-                        .method = method_};
+                        .method = method_,
+                        .damp_percent = feeds_back ? HessianOptions{}.damp_percent : 0,
+                        .desc_act = options_.desc_act,
+                        .true_sequential = is_sequential()};
   for (const PlannedLinear& linear : plan_.linears) {
     result.linears.push_back({linear.module, linear.scheme});
   }
@@ -355,6 +378,9 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
   }
   const auto quantizer =
       make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished);
+  for (const std::string& message : quantizer->warnings()) {
+    if (options_.warning) options_.warning(message);
+  }
   for (const auto& [source, values] : quantizer->replaced()) {
     writer.write_values(*model_.weights->find(model_.spec.sources[source]), values);
   }
@@ -363,7 +389,8 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     TensorReport& row = report.tensors[copied + linear];
     row.nmse = result.errors.nmse();
     row.method = result.method;
-    writer.write_linear(plan_.linears[linear].module, result.matrix, note_of(row));
+    row.calibrated = result.calibrated;
+    writer.write_linear(plan_.linears[linear].module, result.matrix, to_note(row));
     const std::lock_guard lock(mutex);
     meter.advance(row.bytes);
   });

@@ -38,6 +38,7 @@ class CheckpointJob final : public ArtifactJob {
 
  private:
   void choose_repacking();
+  void refuse_codes() const;
   void check_method() const;
   LinearTask task() const;
   LinearArtifact artifact() const;

@@ -9,6 +9,7 @@
 #include "codecs/codec.h"
 #include "codecs/scalar_layout.h"
 #include "core/tensor_type.h"
+#include "pipeline/fold_weights.h"
 
 namespace qwodel {
 namespace {
@@ -52,12 +53,11 @@ GgufFolds::GgufFolds(const SourceModel& model, const Graph& graph,
                      const std::vector<PlanInput>& inputs, const TensorPlan& plan,
                      const StatisticsFile& statistics, const CancelToken* cancel, int threads)
     : linears_(quantized_linears(model, graph, inputs, plan)),
-      folds_(find_awq_folds(
-          {.model = model, .graph = graph, .plan = linears_, .cancel = cancel, .threads = threads},
-          statistics)),
+      task_{.model = model, .graph = graph, .plan = linears_, .cancel = cancel, .threads = threads},
+      folds_(find_awq_folds(task_, statistics)),
       weights_(graph, model.spec, *model.weights),
       scaled_(plan) {
-  fold_weights(model, linears_, folds_, weights_);
+  fold_weights(task_, folds_, weights_);
   for (std::size_t i = 0; i < linears_.linears.size(); ++i) {
     const PlannedLinear& linear = linears_.linears[i];
     const GraphWeight& weight = graph.weights[linear.weight];

@@ -14,6 +14,7 @@
 #include "graph/graph.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
+#include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
 #include "plan/tensor_plan.h"
@@ -55,6 +56,7 @@ class GgufFolds {
                         PlannedTensor& planned);
 
   LinearPlan linears_;
+  LinearTask task_;
   AwqFolds folds_;
   ReplaceableWeights weights_;
   TensorPlan scaled_;

@@ -17,6 +17,8 @@
 namespace qwodel {
 namespace {
 
+constexpr std::string_view kRepack = "repack";
+
 std::optional<TensorType> optional_type(const std::string& option, const std::string& name) {
   if (name.empty()) return std::nullopt;
   const auto type = tensor_type_from_name(name);
@@ -45,6 +47,7 @@ TensorType stored_type(const QuantizeOptions& options, const Target& target,
                        const SourceModel& model) {
   const TensorType final_type = info(target.file_type).default_type;
   if (!info(final_type).is_quantized()) return final_type;
+  if (options.method == kRepack) return TensorType::f32;  // what is to stay is not rounded
   if (options.outtype == "auto") return model.converter_type();
   const auto type = tensor_type_from_name(options.outtype);
   const bool valid =
@@ -78,11 +81,12 @@ const Method* find_calibrated(std::string_view name) {
 }
 
 void check_method(const std::string& method) {
-  if (method.empty() || method == "search" || GgufJob::is_calibrated(method)) return;
-  if (method != "rtn") refuse_option("--method", method, "search, awq, gptq or awq+gptq");
+  if (method.empty() || method == "search" || method == kRepack || GgufJob::is_calibrated(method))
+    return;
+  if (method != "rtn") refuse_option("--method", method, "search, awq, gptq, awq+gptq or repack");
   throw FormatNotSupportedError({.where = "--method " + method,
                                  .found = "a gguf target",
-                                 .expected = "search, awq, gptq or awq+gptq",
+                                 .expected = "search, awq, gptq, awq+gptq or repack",
                                  .remedy = "leave --method out"});
 }
 
@@ -110,6 +114,9 @@ GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const
   plan_ = plan_tensors(inputs_, traits, plan_options(options, target), importance, dry_run);
   const GgufMetadata metadata =
       artifact_metadata(model.spec.metadata, target.file_type, importance);
+  if (options.method == kRepack) {
+    repacker_ = std::make_unique<GgufRepacker>(inputs_, plan_, model.readers);
+  }
   files_ = lay_out_files(metadata, inputs_, plan_,
                          artifact_path(options, target, metadata, targets), options.max_shard_size);
 }
@@ -119,13 +126,17 @@ std::vector<std::string> GgufJob::warnings() const {
   const auto requantized = std::ranges::count_if(plan_.tensors, [&](const PlannedTensor& tensor) {
     return tensor.quantized && model_.readers[tensor.input].was_quantized();
   });
-  if (requantized > 0) {
+  if (requantized > 0 && !repacker_) {
     all.push_back(
         fmt::format("{} tensors of {} are quantized already and lose quality a second "
                     "time; a 16-bit source is better",
                     requantized, options_.model.string()));
   }
   return all;
+}
+
+bool GgufJob::repacks(const PlannedTensor& tensor) const {
+  return repacker_ && GgufRepacker::repacks(tensor, model_.readers[tensor.input]);
 }
 
 void GgufJob::refuse_existing() const {
@@ -144,7 +155,7 @@ ArtifactReport GgufJob::report() const {
     report.tensors.push_back({.name = input.name,
                               .type = std::string(info(tensor.type).name),
                               .bytes = tensor.bytes,
-                              .method = method_of(tensor),
+                              .method = repacks(tensor) ? options_.method : method_of(tensor),
                               .reason = tensor.reason,
                               .nmse = std::nullopt});
   }
@@ -196,10 +207,10 @@ void GgufJob::run(ArtifactReport& report) const {
   const std::vector<PlanInput>& inputs = calibration ? calibration->inputs() : inputs_;
   const auto& readers = calibration ? calibration->readers() : model_.readers;
   std::vector<TileEncoder> encoders;
+  const RowEncoder* const rows = calibration ? calibration->encoder() : repacker_.get();
   encoders.reserve(plan.tensors.size());
   for (const PlannedTensor& tensor : plan.tensors) {
-    encoders.emplace_back(readers[tensor.input], inputs[tensor.input], tensor,
-                          calibration ? calibration->encoder() : nullptr);
+    encoders.emplace_back(readers[tensor.input], inputs[tensor.input], tensor, rows);
   }
   const auto errors = write_artifact(files_, encoders, write_options());
   for (std::size_t i = 0; i < errors.size(); ++i) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string_view>
 #include <vector>
 
 #include "calibrate/importance_matrix.h"
 #include "pipeline/artifact_job.h"
 #include "pipeline/artifact_writer.h"
+#include "pipeline/gguf_repacker.h"
 #include "plan/tensor_plan.h"
 #include "targets/gguf/gguf_artifact.h"
 
@@ -33,12 +35,14 @@ class GgufJob final : public ArtifactJob {
 
  private:
   WriteOptions write_options() const;
+  bool repacks(const PlannedTensor& tensor) const;
 
   const QuantizeOptions& options_;
   const SourceModel& model_;
   Target target_;
   std::vector<PlanInput> inputs_;
   TensorPlan plan_;
+  std::unique_ptr<GgufRepacker> repacker_;  // null: another method
   std::vector<GgufShard> files_;
 };
 

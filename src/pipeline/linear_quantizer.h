@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
 #include "qwodel/progress.h"
+#include "qwodel/quantize.h"
 
 namespace qwodel {
 
@@ -51,6 +53,7 @@ struct QuantizedLinear {
   GroupIntMatrix matrix;
   ErrorSums errors;    // of the weights
   std::string method;  // what was done: "gptq", or "search" for an expert that no token reached
+  std::optional<CalibratedLinear> calibrated = std::nullopt;
 };
 
 class LinearQuantizer {
@@ -66,6 +69,9 @@ class LinearQuantizer {
 
   // Other tensors of the checkpoint that got new values, by index into ModelSpec::sources.
   virtual std::map<std::uint32_t, std::vector<float>> replaced() const { return {}; }
+
+  // What the user should hear, a sentence each.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
 
 // Round to nearest: in the range of each group as it is, or with the scales of the lowest error.
@@ -80,9 +86,10 @@ std::unique_ptr<LinearQuantizer> make_repacking_quantizer(const LinearTask& task
 
 // Which of the calibrated steps are done.
 struct CalibratedMethod {
-  bool scale = false;           // AWQ: channels are scaled before rounding
-  bool feed_back = false;       // GPTQ: errors are made up for by later columns
-  float mismatch_strength = 1;  // how far it makes up for what earlier layers did; 0: not
+  bool scale = false;              // AWQ: channels are scaled before rounding
+  bool feed_back = false;          // GPTQ: errors are made up for by later columns
+  float mismatch_strength = 1;     // how far it makes up for what earlier layers did; 0: not
+  bool activation_groups = false;  // of GPTQ: groups are of columns in order of activation
 };
 
 // With a statistics file, which must have second moments: scales are chosen under their diagonal.

@@ -6,6 +6,7 @@
 #include "methods/clip.h"
 #include "methods/gptq.h"
 #include "methods/mismatch.h"
+#include "pipeline/fold_weights.h"
 #include "pipeline/progress_meter.h"
 
 namespace qwodel {
@@ -46,15 +47,14 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
   }
   for (const std::size_t i : linears) {
     throw_if_cancelled(task_.cancel);
-    feed_back(i, factor, shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d),
-              sink);
+    feed_back(i, moments, factor,
+              shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d), sink);
   }
 }
 
 std::vector<float> MomentQuantizer::folded(std::size_t i) const {
-  const PlannedLinear& linear = task_.plan.linears[i];
-  std::vector<float> values = read_linear(task_.model, linear);
-  folds_.apply(i, linear.in_features, 0, values);
+  std::vector<float> values = read_linear(task_.model, task_.plan.linears[i]);
+  fold_values(task_, folds_, i, 0, values);
   return values;
 }
 
@@ -71,11 +71,62 @@ void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
     threads_.execute([&] { search_clipping(view, moments.matrix(), result.matrix); });
     result.errors = matrix_errors(view, result.matrix);
   }
+  result.calibrated = describe(i, view, OutputLossSample(view), result.matrix, moments);
   sink(i, result);
 }
 
-void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
-                                ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const {
+CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weights,
+                                           const OutputLossSample& wanted,
+                                           const GroupIntMatrix& quantized,
+                                           const SecondMoments& moments) const {
+  CalibratedLinear result{.tokens = moments.rows};
+  FoldedScales scales;
+  if (!folds_.columns.empty()) {
+    scales = {.columns = folds_.columns[i], .rows = folds_.rows[i]};
+    if (const auto f = folds_.fold_of[i]) {
+      const AwqFold& fold = folds_.folds[*f];
+      result.scale_refused = fold.refused;
+      if (!fold.refused) result.scale_ratio = fold.ratio;
+      result.scale_duo = !fold.refused && fold.duo;
+    }
+  }
+  if (moments.rows == 0) return result;
+  const OutputLoss loss = wanted.measure(weights, quantized, moments, scales, threads_);
+  result.loss_before = loss.nearest;
+  result.loss_after = loss.quantized;
+  return result;
+}
+
+// Where groups follow the order of activation, the columns of one stand together for the search.
+void MomentQuantizer::fit(ConstMatrixView weights, const HessianFactor& factor,
+                          GroupIntMatrix& out) const {
+  const std::size_t d = weights.cols;
+  std::vector<float> importance = factor.importance;
+  if (method_.activation_groups) {
+    out.group_index.resize(d);
+    for (std::size_t i = 0; i < d; ++i) {
+      out.group_index[factor.order[i]] = static_cast<std::uint32_t>(i / out.scheme.group_size);
+      importance[i] = factor.importance[factor.order[i]];
+    }
+  }
+  threads_.run((weights.rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
+    const std::size_t first = task * kFitRows;
+    ConstMatrixView rows = weights.row_range(first, std::min(kFitRows, weights.rows - first));
+    std::vector<float> ordered;
+    if (method_.activation_groups) {
+      ordered.reserve(rows.rows * d);
+      for (std::size_t r = 0; r < rows.rows; ++r) {
+        for (const std::uint32_t column : factor.order) ordered.push_back(rows.row(r)[column]);
+      }
+      rows = {ordered.data(), rows.rows, d};
+    }
+    fit_rows(rows, importance, search_of(out.scheme, true), first, out);
+  });
+}
+
+void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
+                                const HessianFactor& factor, ConstMatrixView mismatch,
+                                const LinearQuantizer::Sink& sink) const {
   const PlannedLinear& linear = task_.plan.linears[i];
   const std::vector<float> values = folded(i);
   std::vector<float> decoded = values;
@@ -89,13 +140,12 @@ void MomentQuantizer::feed_back(std::size_t i, const HessianFactor& factor,
   if (mismatch.data != nullptr) {
     threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
   }
-  threads_.run((rows + kFitRows - 1) / kFitRows, [&](std::size_t task) {
-    const std::size_t first = task * kFitRows;
-    fit_rows(ConstMatrixView(target).row_range(first, std::min(kFitRows, rows - first)),
-             factor.importance, search_of(linear.scheme, true), first, result.matrix);
-  });
+  const OutputLossSample wanted(target);
+  fit(target, factor, result.matrix);
   threads_.execute([&] { gptq(target, factor, result.matrix); });
   result.errors = matrix_errors(view, result.matrix);
+  result.calibrated = describe(i, view, wanted, result.matrix, moments);
+  result.calibrated->damp_percent = factor.damp_percent;
   sink(i, result);
 }
 

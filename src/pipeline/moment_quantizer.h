@@ -8,6 +8,7 @@
 
 #include "graph/task_threads.h"
 #include "methods/hessian.h"
+#include "methods/output_loss.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
 #include "pipeline/linear_quantizer.h"
@@ -36,8 +37,14 @@ class MomentQuantizer {
   const TaskThreads& threads() const { return threads_; }
 
  private:
-  void feed_back(std::size_t linear, const HessianFactor& factor, ConstMatrixView mismatch,
-                 const LinearQuantizer::Sink& sink) const;
+  void fit(ConstMatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) const;
+  void feed_back(std::size_t linear, const SecondMoments& moments, const HessianFactor& factor,
+                 ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const;
+
+  // What a report says of it. `weights` are folded.
+  CalibratedLinear describe(std::size_t linear, ConstMatrixView weights,
+                            const OutputLossSample& wanted, const GroupIntMatrix& quantized,
+                            const SecondMoments& moments) const;
 
   LinearTask task_;
   CalibratedMethod method_;

@@ -63,6 +63,16 @@ void check_runtimes(const QuantizeOptions& options, const ArtifactFacts& facts) 
                                  .remedy = fmt::format("{} ({})", first.remedy, first.source)});
 }
 
+// Of backends whose jobs do not know the option.
+void refuse_desc_act(const QuantizeOptions& options, const std::vector<Target>& targets) {
+  const auto other = std::ranges::find_if(targets, [](const Target& t) { return !t.linears; });
+  if (!options.desc_act || other == targets.end()) return;
+  throw FormatNotSupportedError({.where = "--desc-act",
+                                 .found = "a target " + other->backend,
+                                 .expected = "gptq, whose files have a g_idx",
+                                 .remedy = "leave it out"});
+}
+
 // The targets other than GGUF, planned; those for GGUF are planned once there is importance.
 Jobs plan_checkpoints(const QuantizeOptions& options, const SourceModel& model,
                       const std::vector<Target>& targets) {
@@ -212,6 +222,7 @@ std::unique_ptr<ImportanceMatrix> importance_of_run(QuantizeOptions options,
 QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
+  refuse_desc_act(options, targets);
   if (!dry_run && options.output.empty()) refuse_option("-o", "nothing", "a path for the artifact");
   const SourceModel model(options.model, {.arch_as = options.arch_as,
                                           .tokenizer_pre = options.tokenizer_pre,

@@ -19,9 +19,10 @@ std::optional<GroupIntMatrix> codes_for(const SourceModel& model, const PlannedL
   auto matrix = stored_codes(*model.weights->find(model.spec.sources[linear.source]));
   if (!matrix || scheme.codes != CodeKind::integer) return std::nullopt;
   const GroupIntScheme& found = matrix->scheme;
-  const bool fits =
-      found.bits == scheme.bits && found.group_size == scheme.group_of(linear.in_features) &&
-      (found.symmetric || !scheme.symmetric) && found.scale_format == scheme.scale_format;
+  const bool fits = matrix->group_index.empty() && found.bits == scheme.bits &&
+                    found.group_size == scheme.group_of(linear.in_features) &&
+                    (found.symmetric || !scheme.symmetric) &&
+                    found.scale_format == scheme.scale_format;
   if (!fits) return std::nullopt;
   matrix->scheme.symmetric = scheme.symmetric;
   return matrix;
@@ -41,7 +42,7 @@ class RepackingQuantizer final : public LinearQuantizer {
       const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),
                                  static_cast<std::size_t>(linear.in_features));
       auto matrix = codes_for(task_.model, linear);
-      if (!matrix && strict_) refuse(linear);
+      if (!matrix && strict_) refuse(linear, task_.model);
       if (!matrix) {
         sink(i, round_linear(view, {}, linear.scheme, true));
         return;
@@ -53,10 +54,13 @@ class RepackingQuantizer final : public LinearQuantizer {
   }
 
  private:
-  [[noreturn]] static void refuse(const PlannedLinear& linear) {
+  [[noreturn]] static void refuse(const PlannedLinear& linear, const SourceModel& model) {
+    const auto stored = stored_codes(*model.weights->find(model.spec.sources[linear.source]));
+    const bool reordered = stored && !stored->group_index.empty();
     throw FormatNotSupportedError(
         {.where = linear.module,
-         .found = "codes that the target cannot hold as they are",
+         .found = reordered ? "groups of columns in order of activation (g_idx, desc_act)"
+                            : "codes that the target cannot hold as they are",
          .expected = fmt::format("{} bits, groups of {}{}, scales in 16 bits", linear.scheme.bits,
                                  linear.scheme.group_of(linear.in_features),
                                  linear.scheme.symmetric ? ", symmetric" : ""),

@@ -9,6 +9,8 @@
 #include "calibrate/linear_input.h"
 #include "graph/segmented_pass.h"
 #include "pipeline/awq_folds.h"
+#include "pipeline/fold_check.h"
+#include "pipeline/fold_weights.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/moment_quantizer.h"
 #include "pipeline/progress_meter.h"
@@ -50,7 +52,7 @@ class SequentialQuantizer final : public LinearQuantizer {
   void run(const Sink& sink) const override {
     ReplaceableWeights weights(task_.graph, task_.model.spec, *task_.model.weights);
     const MomentQuantizer quantizer(task_, method_, folds_);
-    fold_weights(task_.model, task_.plan, folds_, weights);
+    fold_weights(task_, folds_, weights);
     const Sink replace = [&](std::size_t linear, const QuantizedLinear& result) {
       replace_weights(linear, result.matrix, weights);
       sink(linear, result);
@@ -63,7 +65,7 @@ class SequentialQuantizer final : public LinearQuantizer {
     std::optional<ReplaceableWeights> originals;
     if (method_.feed_back && method_.mismatch_strength > 0) {
       originals.emplace(task_.graph, task_.model.spec, *task_.model.weights);
-      fold_weights(task_.model, task_.plan, folds_, *originals);
+      fold_weights(task_, folds_, *originals);
     }
     SequentialMoments moments(task_.graph, weights, originals ? &*originals : nullptr,
                               calibration_.sequences, calibration_.options, inputs(),
@@ -90,6 +92,7 @@ class SequentialQuantizer final : public LinearQuantizer {
   }
 
   std::map<std::uint32_t, std::vector<float>> replaced() const override { return folds_.replaced; }
+  std::vector<std::string> warnings() const override { return fold_warnings(folds_); }
 
  private:
   void find_inputs() {

@@ -66,15 +66,23 @@ void GroupedTensor::read(std::uint64_t first, std::span<float> out) const {
   }
 }
 
+std::vector<std::uint32_t> GroupedTensor::reordered_groups() const {
+  std::vector<std::uint32_t> all;
+  bool reordered = false;
+  for (std::size_t col = 0; col < groups_.index.size() / sizeof(std::int32_t); ++col) {
+    all.push_back(static_cast<std::uint32_t>(group_at(groups_.index, col)));
+    reordered = reordered || all.back() != col / groups_.size;
+  }
+  if (!reordered) all.clear();
+  return all;
+}
+
 std::optional<GroupIntMatrix> GroupedTensor::codes() const {
   const std::uint64_t rows = shape()[0];
   const std::uint64_t cols = shape()[1];
   if (groups_.size == 0 || groups_.count * groups_.size != cols) return std::nullopt;
-  for (std::size_t col = 0; col < groups_.index.size() / sizeof(std::int32_t); ++col) {
-    const auto group = static_cast<std::size_t>(group_at(groups_.index, col));
-    if (group != col / groups_.size) return std::nullopt;
-  }
   GroupIntMatrix matrix({.bits = bits(), .group_size = groups_.size}, rows, cols);
+  matrix.group_index = reordered_groups();
   std::vector<float> zeros(rows * groups_.count);
   for (std::size_t row = 0; row < rows; row += kTileRows) {
     const std::size_t count = std::min<std::size_t>(kTileRows, rows - row);

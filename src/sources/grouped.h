@@ -39,8 +39,8 @@ class GroupedTensor : public WeightTensor {
  public:
   void read(std::uint64_t first, std::span<float> out) const final;
 
-  // Codes, scales and zero points as they are stored. Nothing when columns were reordered or rows
-  // end within a group.
+  // Codes, scales and zero points as they are stored, with a group_index when columns were
+  // reordered. Nothing when rows end within a group.
   std::optional<GroupIntMatrix> codes() const;
 
  protected:
@@ -58,6 +58,8 @@ class GroupedTensor : public WeightTensor {
   const ColumnGroups& groups() const { return groups_; }
 
  private:
+  // The group of each column; nothing when they are as if there was no index.
+  std::vector<std::uint32_t> reordered_groups() const;
   void decode(const Tile& tile, float* out) const;
 
   ColumnGroups groups_;

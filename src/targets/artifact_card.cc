@@ -49,7 +49,8 @@ std::string artifact_card(const Checkpoint& source, const LinearArtifact& artifa
   text += fmt::format("| linears | {} |\n", scheme_text(artifact.scheme));
   if (!artifact.method.empty()) text += fmt::format("| method | {} |\n", artifact.method);
   if (artifact.damp_percent > 0) {
-    text += fmt::format("| largest damping | {} of the mean diagonal |\n", artifact.damp_percent);
+    text += fmt::format("| damping | {} of the mean of the Hessian's diagonal |\n",
+                        artifact.damp_percent);
   }
   text += fmt::format("| left as they were | {} |\n", fmt::join(artifact.unquantized, ", "));
   return text;

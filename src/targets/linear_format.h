@@ -30,7 +30,9 @@ struct LinearArtifact {
                                               // among them
   std::string producer = {};                  // "qwodel:0.1.0"
   std::string method = {};                    // "gptq"
-  double damp_percent = 0;                    // of GPTQ; 0: another method
+  double damp_percent = 0;                    // GPTQ's, before it had to grow; 0: another method
+  bool desc_act = false;                      // groups are of columns in order of activation
+  bool true_sequential = false;  // linears were quantized under the quantized ones before them
 };
 
 class LinearFormat {

@@ -55,6 +55,19 @@ TEST(GroupInt, RangeOfGptqsQuantizer) {
   EXPECT_EQ(matrix.codes, (std::vector<std::uint8_t>{0, 15, 8, 10, 8, 8, 11, 4}));
 }
 
+TEST(GroupInt, ColumnsMayBeOfOtherGroups) {
+  GroupIntMatrix matrix({.bits = 4, .group_size = 4, .symmetric = false}, 2, 8);
+  matrix.codes = {0, 1, 2, 3, 4, 5, 6, 7, 7, 6, 5, 4, 3, 2, 1, 0};
+  matrix.scales = {1.0f, 10.0f, 0.5f, 2.0f};
+  matrix.zeros = {1, 2, 3, 0};
+  matrix.group_index = {1, 0, 1, 0, 0, 1, 0, 1};
+  std::vector<float> row(8);
+  matrix.decode(0, row);
+  EXPECT_EQ(row, (std::vector<float>{-20, 0, 0, 2, 3, 30, 5, 50}));
+  matrix.decode(1, row);
+  EXPECT_EQ(row, (std::vector<float>{14, 1.5f, 10, 0.5f, 0, 4, -1, 0}));
+}
+
 TEST(GroupInt, AsymmetricRangeIncludesZero) {
   // All positive: the range is [0, 15], so scale 1 and zero point 0.
   const std::vector<float> values = {1.0f, 15.0f, 2.4f, 7.0f};

@@ -5,10 +5,12 @@
 #include <fstream>
 #include <iterator>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "qwodel/evaluate.h"
 #include "qwodel/quantize.h"
 #include "tests/formats/temp_directory.h"
+#include "tests/pipeline/tiny_llama.h"
 
 namespace qwodel {
 namespace {
@@ -75,7 +77,7 @@ TEST_F(SequentialGptq, ThreadsDoNotChangeAByte) {
 }
 
 TEST_F(SequentialGptq, AnInterruptedRunGoesOnToTheSameBytes) {
-  quantize(options("whole", "gptq"));
+  const QuantizeReport whole = quantize(options("whole", "gptq"));
   QuantizeOptions part = options("part", "gptq");
   CancelToken cancel;
   part.cancel = &cancel;
@@ -87,9 +89,62 @@ TEST_F(SequentialGptq, AnInterruptedRunGoesOnToTheSameBytes) {
   part.cancel = nullptr;
   part.progress = {};
   part.resume = true;
-  quantize(part);
+  const QuantizeReport resumed = quantize(part);
   EXPECT_FALSE(weights("whole").empty());
   EXPECT_EQ(weights("whole"), weights("part"));
+  for (std::size_t i = 0; i < whole.artifacts[0].tensors.size(); ++i) {
+    const auto& expected = whole.artifacts[0].tensors[i].calibrated;
+    const auto& found = resumed.artifacts[0].tensors[i].calibrated;
+    ASSERT_EQ(found.has_value(), expected.has_value());
+    if (found) EXPECT_EQ(found->loss_after, expected->loss_after);
+  }
+}
+
+// Every linear with what was done to it.
+TEST_F(SequentialGptq, ReportsEveryLinear) {
+  const QuantizeReport report = quantize(options("whole", "awq+gptq"));
+  double before = 0;
+  double after = 0;
+  std::size_t scaled = 0;
+  std::size_t linears = 0;
+  for (const TensorReport& row : report.artifacts[0].tensors) {
+    EXPECT_EQ(row.calibrated.has_value(), row.method != "copy") << row.name;
+    if (!row.calibrated) continue;
+    ++linears;
+    EXPECT_EQ(row.calibrated->tokens, 16 * 128u);
+    EXPECT_EQ(row.calibrated->damp_percent, 0.01);
+    ASSERT_TRUE(row.calibrated->loss_before && row.calibrated->loss_after) << row.name;
+    EXPECT_GT(*row.calibrated->loss_after, 0) << row.name;
+    EXPECT_LT(*row.calibrated->loss_after, *row.calibrated->loss_before) << row.name;
+    EXPECT_LT(*row.calibrated->loss_before, 1) << row.name;
+    before += *row.calibrated->loss_before;
+    after += *row.calibrated->loss_after;
+    EXPECT_FALSE(row.calibrated->scale_refused) << row.name;
+    scaled += row.calibrated->scale_ratio.value_or(0) > 0 ? 1 : 0;
+  }
+  EXPECT_EQ(linears, 5 * 6u);
+  EXPECT_LT(after, 0.6 * before);
+  EXPECT_GT(scaled, 5u);
+}
+
+// Readers of a GPTQ directory are told how it was made.
+TEST_F(SequentialGptq, DampingIsInTheConfig) {
+  QuantizeOptions gptq = options("gptq", "gptq");
+  gptq.targets = {"gptq:4bit-g32"};
+  gptq.tensor_types = {};
+  TinyLlama().write(temporary_.path() / "model");
+  gptq.model = temporary_.path() / "model";
+  quantize(gptq);
+  const Json config = read_json(temporary_.path() / "gptq/config.json")["quantization_config"];
+  EXPECT_EQ(config["damp_percent"], 0.01);
+  EXPECT_EQ(config["true_sequential"], true);
+  EXPECT_EQ(config, read_json(temporary_.path() / "gptq/quantize_config.json"));
+  gptq.method = "rtn";
+  gptq.force = true;
+  quantize(gptq);
+  const Json rounded = read_json(temporary_.path() / "gptq/config.json")["quantization_config"];
+  EXPECT_FALSE(rounded.contains("damp_percent"));
+  EXPECT_EQ(rounded["true_sequential"], false);
 }
 
 // What a linear makes up for is what the ones before it did wrong.

@@ -113,6 +113,23 @@ TEST(GptqFormat, AsymmetricFilesAreVersionTwo) {
   EXPECT_EQ(config["sym"], false);
 }
 
+TEST(GptqFormat, SaysWhichGroupAColumnIsOf) {
+  GroupIntMatrix matrix({.bits = 4, .group_size = 32, .symmetric = true}, 8, 64);
+  std::ranges::fill(matrix.zeros, std::uint8_t{8});
+  const auto index = [&] {
+    const auto bytes = pack(gptq_format(), matrix);
+    return words_of_bytes({bytes.end() - 64 * 4, bytes.end()}, 0, 64);
+  };
+  EXPECT_EQ(index()[31], 0u);
+  EXPECT_EQ(index()[32], 1u);
+  for (std::uint32_t i = 0; i < 64; ++i) matrix.group_index.push_back(1 - i % 2);
+  EXPECT_EQ(index(), matrix.group_index);
+  const Json config =
+      gptq_format().quantization_config({.scheme = matrix.scheme, .desc_act = true});
+  EXPECT_EQ(config["desc_act"], true);
+  EXPECT_EQ(config["static_groups"], false);
+}
+
 TEST(PackQuantized, EqualsGptqsWordsTransposed) {
   const GroupIntScheme scheme{.bits = 4, .group_size = 32, .symmetric = true};
   const auto matrix = matrix_of(scheme, 16, 64, [](auto r, auto c) { return (3 * r + c) % 16; }, 8);

@@ -3,11 +3,12 @@
 //   BASE.qweight  I32 [in * bits / 32, out]      codes packed along in, lowest bits first
 //   BASE.qzeros   I32 [groups, out * bits / 32]  zero points packed along out, lowest bits first
 //   BASE.scales   F16 [groups, out]
-//   BASE.g_idx    I32 [in]                       group of each column: i / group_size
+//   BASE.g_idx    I32 [in]                       group of each column: i / group_size, or in order
+//                                                of activation (desc_act)
 //
 // Symmetric files are version 1 ("gptq"), which holds zero points less one. Asymmetric ones are
-// version 2: a zero point of 0 has no place in version 1. Columns are never reordered in the file
-// (desc_act false): most readers refuse that.
+// version 2: a zero point of 0 has no place in version 1. Rows of qweight are columns of the weight
+// in their own order in any case.
 //
 // Source: AutoGPTQ, auto_gptq/nn_modules/qlinear; GPTQModel, gptqmodel/nn_modules/qlinear.
 #include <fmt/format.h>
@@ -78,7 +79,7 @@ class GptqFormat final : public LinearFormat {
     }
     std::uint32_t* index = arrays.words(matrix.cols);
     for (std::uint64_t i = 0; i < matrix.cols; ++i) {
-      index[i] = static_cast<std::uint32_t>(i / matrix.scheme.group_size);
+      index[i] = static_cast<std::uint32_t>(matrix.group_of(i));
     }
   }
 
@@ -86,13 +87,13 @@ class GptqFormat final : public LinearFormat {
     Json config = {{"quant_method", "gptq"},
                    {"bits", artifact.scheme.bits},
                    {"group_size", artifact.scheme.group_size},
-                   {"desc_act", false},
+                   {"desc_act", artifact.desc_act},
                    {"sym", artifact.scheme.symmetric},
                    {"lm_head", false},
                    {"checkpoint_format", artifact.scheme.symmetric ? "gptq" : "gptq_v2"},
                    {"pack_dtype", "int32"},
-                   {"true_sequential", true},
-                   {"static_groups", true},
+                   {"true_sequential", artifact.true_sequential},
+                   {"static_groups", !artifact.desc_act},
                    {"meta", {{"quantizer", {artifact.producer}}}}};
     if (artifact.damp_percent > 0) config["damp_percent"] = artifact.damp_percent;
     add_modules(artifact, config);
