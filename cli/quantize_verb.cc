@@ -42,7 +42,7 @@ void add_source_options(CLI::App& verb, Arguments& a) {
 
 void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--method", a.options.method,
-                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: search, gptq or repack");
+                  "rtn, search, awq, gptq, awq+gptq, repack; gguf: not rtn");
   verb.add_flag("--true-sequential,!--no-true-sequential", a.options.true_sequential,
                 "gptq: quantize each linear on what the quantized ones before it give (default)");
   verb.add_flag("--desc-act", a.options.desc_act,
