@@ -11,6 +11,7 @@ struct Arguments {
   CalibrateOptions options;
   std::vector<std::filesystem::path> merge;
   bool no_gram = false;
+  std::string gram_memory;
 };
 
 int run_merge(const Arguments& a, const Common& common) {
@@ -25,6 +26,9 @@ int run_merge(const Arguments& a, const Common& common) {
 
 int run_calibrate(Arguments& a, Common& common) {
   a.options.gram = !a.no_gram;
+  if (!a.gram_memory.empty()) {
+    a.options.gram_memory = parse_size("--gram-memory", a.gram_memory);
+  }
   a.options.run.cancel = &common.cancel;
   a.options.run.progress = progress_printer();
   const CalibrateReport r = calibrate(a.options);
@@ -67,6 +71,8 @@ std::function<int()> add_calibrate(CLI::App& app, Common& common) {
   verb->add_option("--seq-len", a->options.calibration.seq_len, "tokens of a sequence");
   verb->add_option("-o,--output", a->options.output, "statistics file (.qstats)");
   verb->add_flag("--no-gram", a->no_gram, "without Gram matrices, which AWQ and GPTQ need");
+  verb->add_option("--gram-memory", a->gram_memory,
+                   "memory for a layer's Gram matrices, such as 2G; those beyond take longer");
   auto* merge = verb->add_option("--merge", a->merge, "add these statistics files instead");
   verb->add_flag("--force", a->options.force, "replace what is at the output path");
   verb->add_flag("--resume", a->options.resume, "go on after an interrupted run");

@@ -24,9 +24,12 @@ struct CalibrateOptions {
   CalibrationOptions calibration;
   std::filesystem::path output;  // .qstats
   bool gram = true;              // X^T X of every input too, as AWQ and GPTQ need
-  bool force = false;            // replace what is at the output path
-  bool resume = false;           // go on after an interrupted run
-  double keep_seconds = 10;      // between the stages that such a run can go on from
+  // Bytes for sums of a layer's Gram matrices. Rows of those that find no room go to a scratch file
+  // beside the output until the layer ends. The statistics are the same.
+  std::uint64_t gram_memory = std::uint64_t{2} << 30;
+  bool force = false;        // replace what is at the output path
+  bool resume = false;       // go on after an interrupted run
+  double keep_seconds = 10;  // between the stages that such a run can go on from
 };
 
 struct CalibrateReport {

@@ -26,12 +26,10 @@ std::vector<StatisticsInput> statistics_inputs(const Graph& graph) {
   return result;
 }
 
-StatisticsCollector::StatisticsCollector(const Graph& graph, ComputeType compute, bool with_gram,
-                                         int threads, Sink sink)
+StatisticsCollector::StatisticsCollector(const Graph& graph, CollectorOptions options, Sink sink)
     : graph_(&graph),
-      compute_(compute),
-      with_gram_(with_gram),
-      threads_(threads),
+      options_(std::move(options)),
+      threads_(options_.threads),
       sink_(std::move(sink)),
       inputs_(linear_inputs(graph)) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) by_op_[{inputs_[i].stage, inputs_[i].op}] = i;
@@ -47,8 +45,10 @@ StatisticsCollector::Sums& StatisticsCollector::sums_of(std::size_t input) {
   result.sums.sum_abs.resize(parts * width);
   result.sums.sum_squares.resize(parts * width);
   result.sums.max_abs.resize(parts * width);
-  if (with_gram_) {
-    for (std::size_t p = 0; p < parts; ++p) result.gram.emplace_back(width, compute_);
+  if (options_.with_gram) {
+    const std::uint64_t room = options_.gram_memory - std::min(options_.gram_memory, gram_held_);
+    result.gram.emplace(width, parts, options_.compute, room, options_.scratch);
+    gram_held_ += result.gram->held();
   }
   return result;
 }
@@ -67,31 +67,42 @@ void StatisticsCollector::on_input(std::size_t stage, std::size_t op, std::size_
                     to.sums.sum_squares.data() + base + first,
                     to.sums.max_abs.data() + base + first);
   });
-  if (with_gram_) to.gram[part].add(rows, threads_);
+  if (to.gram) to.gram->add(part, rows, threads_);
 }
 
 void StatisticsCollector::on_stage_end(std::size_t stage) {
+  // Matrices that are made of rows have all the memory when the others are done.
+  std::vector<std::size_t> spooled;
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (inputs_[i].stage != stage) continue;
-    Sums& sums = sums_of(i);  // zeros when no token came here
-    if (with_gram_) {
-      const auto size = static_cast<std::size_t>(triangle(inputs_[i].width));
-      sums.sums.gram.resize(sums.gram.size() * size);
-      for (std::size_t p = 0; p < sums.gram.size(); ++p) {
-        sums.gram[p].store(std::span(sums.sums.gram).subspan(p * size, size));
-      }
-      sums.gram.clear();
+    const Sums& sums = sums_of(i);  // zeros when no token came here
+    if (sums.gram && sums.gram->is_spooled()) {
+      spooled.push_back(i);
+    } else {
+      finish(i);
     }
-    check_finite(i, sums.sums);
-    sink_.on_sums(i, std::move(sums.sums));
-    running_.erase(i);
   }
+  for (const std::size_t i : spooled) finish(i);
+  gram_held_ = 0;
   if (sink_.on_stage_end) sink_.on_stage_end(stage);
 }
 
-void StatisticsCollector::check_finite(std::size_t input, const InputSums& sums) const {
+void StatisticsCollector::finish(std::size_t input) {
   const auto bad = [](auto value) { return !std::isfinite(value); };
-  if (std::ranges::none_of(sums.sum_squares, bad) && std::ranges::none_of(sums.gram, bad)) return;
+  Sums& sums = running_.at(input);
+  if (std::ranges::any_of(sums.sums.sum_squares, bad)) refuse_not_finite(input);
+  if (sums.gram) {
+    sums.gram->finish(options_.gram_memory, threads_,
+                      [&](std::uint64_t first, std::span<const float> values) {
+                        if (std::ranges::any_of(values, bad)) refuse_not_finite(input);
+                        sink_.on_gram(input, first, values);
+                      });
+  }
+  sink_.on_sums(input, std::move(sums.sums));
+  running_.erase(input);
+}
+
+void StatisticsCollector::refuse_not_finite(std::size_t input) const {
   throw ValidationError({.where = graph_->weights[inputs_[input].weights.front()].name,
                          .found = "activations at its input that are not finite, or whose squares "
                                   "are not",

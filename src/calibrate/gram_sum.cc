@@ -7,22 +7,28 @@
 #include "graph/matmul.h"
 
 namespace qwodel {
-namespace {
 
-constexpr std::size_t kTile = 256;
+GramSum::GramSum(std::size_t width, ComputeType compute) : GramSum(width, 0, width, compute) {}
 
-}  // namespace
-
-GramSum::GramSum(std::size_t width, ComputeType compute) : compute_(compute) {
+GramSum::GramSum(std::size_t width, std::size_t first_row, std::size_t end_row, ComputeType compute)
+    : first_row_(first_row), compute_(compute) {
   std::size_t at = 0;
-  for (std::size_t row = 0; row < width; row += kTile) {
+  for (std::size_t row = first_row; row < end_row; row += kTile) {
     for (std::size_t col = 0; col <= row; col += kTile) {
-      const Tile tile{row, col, std::min(kTile, width - row), std::min(kTile, width - col), at};
+      const Tile tile{row, col, std::min(kTile, end_row - row), std::min(kTile, width - col), at};
       tiles_.push_back(tile);
       at += tile.height * tile.width;
     }
   }
   sums_.resize(at);
+}
+
+std::uint64_t GramSum::bytes(std::size_t width, std::size_t first_row, std::size_t end_row) {
+  std::uint64_t values = 0;
+  for (std::size_t row = first_row; row < end_row; row += kTile) {
+    values += std::uint64_t{std::min(kTile, end_row - row)} * std::min(width, row + kTile);
+  }
+  return values * sizeof(double);
 }
 
 void GramSum::add(ConstMatrixView rows, const TaskThreads& threads) {
@@ -60,11 +66,12 @@ void GramSum::add_run(ConstMatrixView rows, const TaskThreads& threads) {
 }
 
 void GramSum::store(std::span<float> packed) const {
+  const std::size_t skipped = first_row_ * (first_row_ + 1) / 2;
   for (const Tile& tile : tiles_) {
     for (std::size_t i = 0; i < tile.height; ++i) {
       const std::size_t row = tile.row + i;
       const std::size_t count = std::min(tile.width, row + 1 - tile.col);
-      float* const out = packed.data() + row * (row + 1) / 2 + tile.col;
+      float* const out = packed.data() + (row * (row + 1) / 2 - skipped) + tile.col;
       const double* const in = sums_.data() + tile.at + i * tile.width;
       for (std::size_t j = 0; j < count; ++j) out[j] = static_cast<float>(in[j]);
     }

@@ -2,7 +2,7 @@
 //
 // Rows come in runs of at most kRows; within a run sums are single precision (oneDNN), runs are
 // added in double. Only tiles on and below the diagonal are computed. Tasks are tiles, so the
-// result does not depend on the number of threads.
+// result does not depend on the number of threads, nor on whether all tiles are summed at once.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,23 @@ class GramSum {
  public:
   static constexpr std::size_t kRows = 4096;
 
+  // Side of a tile.
+  static constexpr std::size_t kTile = 256;
+
   // `compute` is f32 or bf16: the type rows are rounded to before they are multiplied.
   GramSum(std::size_t width, ComputeType compute);
+
+  // Rows [first_row, end_row) of the matrix only. REQUIRES: first_row is a multiple of kTile, and
+  // end_row too or the width.
+  GramSum(std::size_t width, std::size_t first_row, std::size_t end_row, ComputeType compute);
+
+  // Memory of such a sum.
+  static std::uint64_t bytes(std::size_t width, std::size_t first_row, std::size_t end_row);
 
   // REQUIRES: rows.cols is the width.
   void add(ConstMatrixView rows, const TaskThreads& threads);
 
-  // The lower triangle, row by row; packed has triangle(width) values.
+  // The lower triangle, row by row; packed has as many values as these rows of it.
   void store(std::span<float> packed) const;
 
  private:
@@ -39,6 +49,7 @@ class GramSum {
 
   void add_run(ConstMatrixView rows, const TaskThreads& threads);
 
+  std::size_t first_row_;
   ComputeType compute_;
   std::vector<Tile> tiles_;
   std::vector<double> sums_;

@@ -35,28 +35,38 @@ void add_to(std::vector<T>& sums, const std::vector<T>& more) {
   for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
 }
 
-InputSums sum_of(const std::vector<std::unique_ptr<StatisticsFile>>& files, std::size_t input) {
-  InputSums sums = files.front()->read(input, true);
-  std::vector<double> gram(sums.gram.begin(), sums.gram.end());
+using Files = std::vector<std::unique_ptr<StatisticsFile>>;
+
+InputSums sum_of(const Files& files, std::size_t input) {
+  InputSums sums = files.front()->read(input, false);
   for (std::size_t f = 1; f < files.size(); ++f) {
-    const InputSums more = files[f]->read(input, true);
+    const InputSums more = files[f]->read(input, false);
     add_to(sums.counts, more.counts);
     add_to(sums.sum_abs, more.sum_abs);
     add_to(sums.sum_squares, more.sum_squares);
     for (std::size_t i = 0; i < sums.max_abs.size(); ++i) {
       sums.max_abs[i] = std::max(sums.max_abs[i], more.max_abs[i]);
     }
-    for (std::size_t i = 0; i < gram.size(); ++i) gram[i] += static_cast<double>(more.gram[i]);
   }
-  std::ranges::transform(gram, sums.gram.begin(), [](double x) { return static_cast<float>(x); });
   return sums;
+}
+
+std::vector<float> gram_of(const Files& files, std::size_t input, std::size_t part) {
+  std::vector<float> values = files.front()->read_part(input, part).gram;
+  std::vector<double> sums(values.begin(), values.end());
+  for (std::size_t f = 1; f < files.size(); ++f) {
+    const std::vector<float> more = files[f]->read_part(input, part).gram;
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<double>(more[i]);
+  }
+  std::ranges::transform(sums, values.begin(), [](double x) { return static_cast<float>(x); });
+  return values;
 }
 
 }  // namespace
 
 void merge_statistics(std::span<const std::filesystem::path> files,
                       const std::filesystem::path& output, bool replace) {
-  std::vector<std::unique_ptr<StatisticsFile>> opened;
+  Files opened;
   StatisticsHeader header;
   for (const auto& path : files) {
     opened.push_back(std::make_unique<StatisticsFile>(path));
@@ -78,10 +88,15 @@ void merge_statistics(std::span<const std::filesystem::path> files,
   const StatisticsLayout layout(header, opened.front()->inputs());
   AtomicFile file(output, layout.file_size(), replace);
   file.write_at(0, layout.header());
+  const auto write = [&](std::uint64_t at, std::span<const std::byte> bytes) {
+    file.write_at(at, bytes);
+  };
   for (std::size_t i = 0; i < opened.front()->inputs().size(); ++i) {
-    layout.write(i, sum_of(opened, i), [&](std::uint64_t at, std::span<const std::byte> bytes) {
-      file.write_at(at, bytes);
-    });
+    layout.write(i, sum_of(opened, i), write);
+    const StatisticsInput& input = opened.front()->inputs()[i];
+    for (std::size_t p = 0; header.has_gram && p < input.parts; ++p) {
+      layout.write_gram(i, p * triangle(input.width), gram_of(opened, i, p), write);
+    }
   }
   file.commit();
 }

@@ -247,6 +247,25 @@ InputSums StatisticsFile::read(std::size_t input, bool with_gram) const {
   return sums;
 }
 
+InputSums StatisticsFile::read_part(std::size_t input, std::size_t part) const {
+  const auto width = static_cast<std::size_t>(inputs_[input].width);
+  const auto only = [&]<class T>(std::vector<T>& values, std::size_t count) {
+    const auto first = values.begin() + static_cast<std::ptrdiff_t>(part * count);
+    values = std::vector<T>(first, first + static_cast<std::ptrdiff_t>(count));
+  };
+  InputSums sums = read(input, false);
+  only(sums.counts, 1);
+  only(sums.sum_abs, width);
+  only(sums.sum_squares, width);
+  only(sums.max_abs, width);
+  if (header_.has_gram) {
+    const std::size_t bytes = static_cast<std::size_t>(triangle(width)) * sizeof(float);
+    sums.gram = values_of<float>(
+        bytes_of(input, kGram, TensorType::f32, triangle(width)).subspan(part * bytes, bytes));
+  }
+  return sums;
+}
+
 void require_same_model(const StatisticsFile& file, const std::string& model_hash,
                         const std::string& model) {
   if (file.header().model_hash == model_hash) return;

@@ -67,7 +67,8 @@ class StatisticsLayout {
   const std::vector<std::byte>& header() const { return layout_.header; }
   std::uint64_t file_size() const { return layout_.file_size; }
 
-  // Calls write(offset, bytes) for each array of an input. REQUIRES: sizes fit the input.
+  // Calls write(offset, bytes) for each array of an input but its Gram matrices. REQUIRES: sizes
+  // fit the input.
   template <class Write>
   void write(std::size_t input, const InputSums& sums, const Write& write) const {
     const std::size_t first = input * arrays_;
@@ -75,7 +76,13 @@ class StatisticsLayout {
     write(layout_.offsets[first + 1], std::as_bytes(std::span(sums.sum_abs)));
     write(layout_.offsets[first + 2], std::as_bytes(std::span(sums.sum_squares)));
     write(layout_.offsets[first + 3], std::as_bytes(std::span(sums.max_abs)));
-    if (arrays_ == 5) write(layout_.offsets[first + 4], std::as_bytes(std::span(sums.gram)));
+  }
+
+  // The same for values of InputSums::gram from `first` on. REQUIRES: the header says so.
+  template <class Write>
+  void write_gram(std::size_t input, std::uint64_t first, std::span<const float> values,
+                  const Write& write) const {
+    write(layout_.offsets[input * arrays_ + 4] + first * sizeof(float), std::as_bytes(values));
   }
 
  private:
@@ -98,6 +105,9 @@ class StatisticsFile {
   std::optional<std::size_t> find(std::string_view weight) const;
 
   InputSums read(std::size_t input, bool with_gram) const;
+
+  // Of one part, as if there were no other; with its Gram matrix if the file has it.
+  InputSums read_part(std::size_t input, std::size_t part) const;
 
  private:
   std::span<const std::byte> bytes_of(std::size_t input, std::string_view array, TensorType type,

@@ -38,15 +38,20 @@ StatisticsRun::StatisticsRun(const Graph& graph, ComputeType compute,
     : options_(std::move(options)),
       folder_(work_folder(options_.output)),
       layout_(header, statistics_inputs(graph)),
-      collector_(graph, compute, header.has_gram, options_.threads,
-                 {.on_sums =
-                      [this](std::size_t input, const InputSums& sums) {
-                        layout_.write(input, sums,
-                                      [&](std::uint64_t at, std::span<const std::byte> bytes) {
-                                        statistics_->write_at(at, bytes);
-                                      });
-                      },
-                  .on_stage_end = [this](std::size_t stage) { end_stage(stage); }}),
+      collector_(
+          graph,
+          {.compute = compute,
+           .threads = options_.threads,
+           .with_gram = header.has_gram,
+           .gram_memory = options_.gram_memory,
+           .scratch = folder_},
+          {.on_sums = [this](std::size_t input,
+                             const InputSums& sums) { layout_.write(input, sums, writer()); },
+           .on_gram =
+               [this](std::size_t input, std::uint64_t first, std::span<const float> values) {
+                 layout_.write_gram(input, first, values, writer());
+               },
+           .on_stage_end = [this](std::size_t stage) { end_stage(stage); }}),
       hidden_bytes_(tokens * graph.hidden_size * sizeof(float)),
       stages_(graph.stages.size()),
       last_kept_(std::chrono::steady_clock::now()) {

@@ -21,6 +21,7 @@ struct StatisticsRunOptions {
   bool resume = false;   // go on with what is in the folder, if there is any
   bool replace = false;  // of the output
   int threads = 0;
+  std::uint64_t gram_memory = std::uint64_t{2} << 30;  // as CollectorOptions
   // Hidden states are kept after the first stage that ends this long after the last that was kept.
   std::chrono::duration<double> keep_every = std::chrono::seconds(10);
 };
@@ -41,6 +42,11 @@ class StatisticsRun : public StageKeeper {
 
  private:
   std::filesystem::path hidden_path(std::size_t stage) const;
+  auto writer() {
+    return [this](std::uint64_t at, std::span<const std::byte> bytes) {
+      statistics_->write_at(at, bytes);
+    };
+  }
   void begin();
   bool take_up();
   void end_stage(std::size_t stage);

@@ -7,6 +7,9 @@
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <shared_mutex>
+#include <vector>
+
+#include "kernels/convert.h"
 
 namespace qwodel {
 namespace {
@@ -23,6 +26,43 @@ std::int64_t signed_size(std::size_t value) { return static_cast<std::int64_t>(v
 memory::data_type type_of(bool bf16) {
   return bf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
+
+bool has_bf16_products() {
+  static const bool has = [] {
+    constexpr std::int64_t kSize = 64;
+    const memory::desc factor({kSize, kSize}, memory::data_type::bf16, memory::format_tag::ab);
+    const memory::desc out({kSize, kSize}, memory::data_type::f32, memory::format_tag::ab);
+    try {
+      dnnl::matmul::primitive_desc(dnnl::matmul::desc(factor, factor, out), cpu());
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return has;
+}
+
+// The factors as f32, in a buffer of the thread; one per side of a product.
+Matrix<const float> widened(Matrix<const std::uint16_t> a, AlignedBuffer<float>& buffer) {
+  buffer.reserve(a.rows * a.cols);
+  for (std::size_t i = 0; i < a.rows; ++i) {
+    bfloat16_to_float(a.row(i).data(), a.cols, buffer.data() + i * a.cols);
+  }
+  return {buffer.data(), a.rows, a.cols};
+}
+
+ConstMatrixView rounded_to_bf16(ConstMatrixView a, AlignedBuffer<float>& buffer) {
+  std::vector<std::uint16_t> row(a.cols);
+  buffer.reserve(a.rows * a.cols);
+  for (std::size_t i = 0; i < a.rows; ++i) {
+    float_to_bfloat16(a.row(i).data(), a.cols, row.data());
+    bfloat16_to_float(row.data(), a.cols, buffer.data() + i * a.cols);
+  }
+  return {buffer.data(), a.rows, a.cols};
+}
+
+thread_local AlignedBuffer<float> left_buffer;
+thread_local AlignedBuffer<float> right_buffer;
 
 // What was made once per shape; made anew when there have been many others since.
 template <class Key, class Value>
@@ -164,6 +204,12 @@ Shape shape_of(Matrix<const T> a, std::size_t right_stride, MatrixView out, Righ
 template <class T>
 void run(Matrix<const T> a, Matrix<const T> b, MatrixView out, Right right) {
   if (is_trivial(a.cols, out)) return;
+  if constexpr (sizeof(T) == 2) {
+    if (!has_bf16_products()) {
+      run(widened(a, left_buffer), widened(b, right_buffer), out, right);
+      return;
+    }
+  }
   const Shape shape = shape_of(a, b.stride, out, right);
   const memory::dims strides = right == Right::transposed ? memory::dims{1, shape.right_stride}
                                                           : memory::dims{shape.right_stride, 1};
@@ -186,6 +232,12 @@ Matrix<const T> without_gaps(Matrix<const T> a) {
 template <class T>
 void run_packed(Matrix<const T> a, const PackedMatrix& b, std::size_t first, MatrixView out) {
   if (is_trivial(a.cols, out)) return;
+  if constexpr (sizeof(T) == 2) {
+    if (!has_bf16_products()) {
+      run_packed(widened(a, left_buffer), b, first, out);
+      return;
+    }
+  }
   thread_local AlignedBuffer<float> buffer;
   MatrixView dense = out;
   if (out.stride != out.cols) {
@@ -193,8 +245,9 @@ void run_packed(Matrix<const T> a, const PackedMatrix& b, std::size_t first, Mat
     dense = {buffer.data(), out.rows, out.cols};
   }
   a = without_gaps(a);
-  const auto layout = packed_layout(b.rows(), b.cols(), b.is_bf16());
-  const Part part = part_of(layout, first, out.cols, b.is_bf16());
+  constexpr bool kBf16 = sizeof(T) == 2;
+  const auto layout = packed_layout(b.rows(), b.cols(), kBf16);
+  const Part part = part_of(layout, first, out.cols, kBf16);
   execute(shape_of(a, b.rows(), dense, Right::packed), part.layout, a.data, b.data() + part.offset,
           dense.data);
   if (dense.data == out.data) return;
@@ -208,6 +261,8 @@ bool has_fast_bf16() {
   const auto bf16 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
   return (isa & bf16) == bf16;
 }
+
+std::size_t packed_value_bytes(bool bf16) { return bf16 && has_bf16_products() ? 2 : 4; }
 
 void multiply_transposed(Matrix<const float> a, Matrix<const float> b, MatrixView out) {
   run(a, b, out, Right::transposed);
@@ -229,12 +284,16 @@ void multiply(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, Matr
 PackedMatrix::PackedMatrix(std::size_t rows, std::size_t cols, bool bf16)
     : rows_(rows), cols_(cols), bf16_(bf16) {
   if (rows == 0 || cols == 0) return;
-  data_ = AlignedBuffer<std::byte>(packed_layout(rows, cols, bf16).get_size());
+  data_ =
+      AlignedBuffer<std::byte>(packed_layout(rows, cols, bf16 && has_bf16_products()).get_size());
 }
 
 void PackedMatrix::pack(std::size_t first, ConstMatrixView from) {
   if (from.rows == 0 || from.cols == 0) return;
-  const Part part = part_of(packed_layout(rows_, cols_, bf16_), first, from.rows, bf16_);
+  const bool as_bf16 = bf16_ && has_bf16_products();
+  AlignedBuffer<float> values;
+  if (bf16_ && !as_bf16) from = rounded_to_bf16(from, values);
+  const Part part = part_of(packed_layout(rows_, cols_, as_bf16), first, from.rows, as_bf16);
   const memory::desc plain({signed_size(cols_), signed_size(from.rows)}, memory::data_type::f32,
                            memory::dims{1, signed_size(from.stride)});
   memory source = wrap(plain, from.data);

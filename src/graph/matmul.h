@@ -1,7 +1,8 @@
 // Matrix products on the calling thread, by oneDNN.
 //
-// Factors are f32, or bf16 stored as its 16 bits; sums and results are f32. Sizes of 0 give zeros
-// or nothing.
+// Factors are f32, or bf16 stored as its 16 bits; sums and results are f32. Where oneDNN has no
+// products of bf16 (x86 without AVX-512) they are made of the same values in f32. Sizes of 0 give
+// zeros or nothing.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +15,9 @@ namespace qwodel {
 
 // True when the processor multiplies bf16 faster than f32.
 bool has_fast_bf16();
+
+// Bytes that a value of a PackedMatrix takes.
+std::size_t packed_value_bytes(bool bf16);
 
 // out = a b^T for row-major a [m, k], b [n, k], out [m, n]; strides are free.
 void multiply_transposed(Matrix<const float> a, Matrix<const float> b, MatrixView out);

@@ -44,7 +44,7 @@ WeightRows WeightCache::whole(WeightId weight) const {
 }
 
 std::uint64_t WeightCache::decoded_bytes(const WeightRows& part) const {
-  return part.count * columns(part.weight) * (compute_ == ComputeType::bf16 ? 2 : 4);
+  return part.count * columns(part.weight) * packed_value_bytes(compute_ == ComputeType::bf16);
 }
 
 std::shared_ptr<DecodedWeight> WeightCache::make_empty(const WeightRows& part) const {

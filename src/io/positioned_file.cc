@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -35,6 +36,14 @@ PositionedFile::PositionedFile(std::filesystem::path path, Mode mode, std::uint6
   if (error == 0 || error == EOPNOTSUPP || error == EINVAL) return;
   ::close(file_);
   fail(path_, error);
+}
+
+PositionedFile PositionedFile::nameless(const std::filesystem::path& directory) {
+  std::string name = (directory / "qwodel-scratch-XXXXXX").string();
+  const int file = ::mkstemp(name.data());
+  if (file < 0) fail(name, errno);
+  ::unlink(name.c_str());
+  return {directory / "(scratch file)", file};
 }
 
 PositionedFile::~PositionedFile() {

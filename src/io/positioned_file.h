@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <utility>
 
 namespace qwodel {
 
@@ -16,6 +17,9 @@ class PositionedFile {
 
   // `size` bytes are reserved in a new file.
   PositionedFile(std::filesystem::path path, Mode mode, std::uint64_t size);
+  // An empty file without a name: its space is free when the process ends, however it ends.
+  static PositionedFile nameless(const std::filesystem::path& directory);
+
   ~PositionedFile();
   PositionedFile(PositionedFile&& other) noexcept;
   PositionedFile& operator=(PositionedFile&&) = delete;
@@ -30,6 +34,8 @@ class PositionedFile {
   void sync();
 
  private:
+  PositionedFile(std::filesystem::path path, int file) : path_(std::move(path)), file_(file) {}
+
   std::filesystem::path path_;
   int file_ = -1;
 };

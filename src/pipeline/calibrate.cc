@@ -34,6 +34,7 @@ CalibrateReport calibrate(const CalibrateOptions& options) {
                      .resume = options.resume,
                      .replace = options.force,
                      .threads = options.run.threads,
+                     .gram_memory = options.gram_memory,
                      .keep_every = std::chrono::duration<double>(options.keep_seconds)});
   report.resumed_stages = run.first_stage();
   run.run(executor, sequences);

@@ -38,7 +38,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
     for (const auto& [where, linears] : groups_) {
       throw_if_cancelled(task_.cancel);
       const auto& input = statistics_.inputs()[where.first];
-      SecondMoments moments = second_moments(statistics_.read(where.first, true), where.second,
+      SecondMoments moments = second_moments(statistics_.read_part(where.first, where.second), 0,
                                              static_cast<std::size_t>(input.width));
       divide_moments(moments, linears.front());
       quantizer.quantize(linears, moments, {}, sink);

@@ -64,8 +64,9 @@ std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& e
                                     const TokenSequences& sequences, int threads) {
   std::vector<InputSums> result(linear_inputs(model.graph).size());
   StatisticsCollector collector(
-      model.graph, executor.compute(), false, threads,
+      model.graph, {.compute = executor.compute(), .threads = threads},
       {.on_sums = [&](std::size_t input, InputSums sums) { result[input] = std::move(sums); },
+       .on_gram = {},
        .on_stage_end = {}});
   executor.forward(sequences, &collector);
   return result;

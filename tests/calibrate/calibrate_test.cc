@@ -104,6 +104,10 @@ TEST(Calibrate, SameBytesForAnyThreadsAndAfterInterruptions) {
   options.run.threads = 1;
   calibrate(options);
   EXPECT_EQ(bytes_of(options.output), whole);
+  options.output = directory / "spooled.qstats";
+  options.gram_memory = 0;
+  calibrate(options);
+  EXPECT_EQ(bytes_of(options.output), whole);
   // Stops in the middle of every run until one comes to the end.
   options.output = directory / "resumed.qstats";
   options.keep_seconds = 0;

@@ -6,8 +6,11 @@
 #include <cmath>
 #include <random>
 
+#include "calibrate/part_grams.h"
 #include "calibrate/statistics.h"
 #include "core/half.h"
+#include "qwodel/error.h"
+#include "tests/formats/temp_directory.h"
 
 namespace qwodel {
 namespace {
@@ -53,6 +56,60 @@ TEST(GramSum, IsTheProductOfTheRowsWithThemselves) {
             << i << " " << j;
       }
     }
+  }
+}
+
+// The matrices of three parts, the second without rows, in the order in which they are handed out.
+std::vector<float> part_grams_of(ConstMatrixView rows, ComputeType compute, std::uint64_t memory,
+                                 bool spooled, const std::filesystem::path& scratch,
+                                 std::size_t* pieces) {
+  const TaskThreads threads(2);
+  PartGrams grams(rows.cols, 3, compute, memory, scratch);
+  EXPECT_EQ(grams.is_spooled(), spooled);
+  grams.add(2, rows.row_range(0, rows.rows - 100), threads);
+  grams.add(0, rows.row_range(100, 77), threads);
+  grams.add(2, rows.row_range(rows.rows - 100, 100), threads);
+  std::vector<float> all;
+  *pieces = 0;
+  grams.finish(memory, threads, [&](std::uint64_t first, std::span<const float> values) {
+    EXPECT_EQ(first, all.size());
+    all.insert(all.end(), values.begin(), values.end());
+    ++*pieces;
+  });
+  return all;
+}
+
+TEST(PartGrams, AreTheSameWhateverTheMemory) {
+  const TempDirectory directory;
+  constexpr std::size_t kRows = GramSum::kRows + 333;
+  constexpr std::size_t kCols = 600;  // three rows of tiles
+  const std::vector<float> values = random_rows(kRows * kCols);
+  const ConstMatrixView rows(values.data(), kRows, kCols);
+  const std::uint64_t one = GramSum::bytes(kCols, 0, kCols);
+  EXPECT_EQ(one, (256u * 256 + 256 * 512 + 88 * 600) * sizeof(double));
+  for (const ComputeType compute : {ComputeType::f32, ComputeType::bf16}) {
+    std::size_t pieces = 0;
+    const auto want = part_grams_of(rows, compute, 3 * one, false, "/nowhere", &pieces);
+    EXPECT_EQ(pieces, 3u);
+    ASSERT_EQ(want.size(), 3 * triangle(kCols));
+    EXPECT_EQ(want, part_grams_of(rows, compute, one, true, directory.path(), &pieces));
+    EXPECT_EQ(pieces, 3u);
+    EXPECT_EQ(want, part_grams_of(rows, compute, one - 1, true, directory.path(), &pieces));
+    EXPECT_EQ(pieces, 6u);
+    EXPECT_EQ(want, part_grams_of(rows, compute, 0, true, directory.path(), &pieces));
+    EXPECT_EQ(pieces, 9u);
+    EXPECT_TRUE(std::all_of(want.begin() + triangle(kCols), want.begin() + 2 * triangle(kCols),
+                            [](float x) { return x == 0; }));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+}
+
+TEST(PartGrams, SayWhereTheScratchFileCannotBe) {
+  try {
+    PartGrams(600, 3, ComputeType::f32, 0, "/nowhere");
+    FAIL() << "no error";
+  } catch (const DependencyError& error) {
+    EXPECT_NE(std::string(error.what()).find("/nowhere"), std::string::npos) << error.what();
   }
 }
 
