@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kWorstLinears = 5;
 
 nlohmann::ordered_json number_or_null(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? nlohmann::ordered_json(*value) : nullptr;
+  return value && std::isfinite(*value) ? nlohmann::ordered_json(*value)
+                                        : nlohmann::ordered_json(nullptr);
 }
 
 nlohmann::ordered_json to_json(const CalibratedLinear& linear) {
