@@ -33,6 +33,7 @@ struct StatisticsHeader {
   std::string model_hash;  // hash_of_model()
   std::string compute;     // type of the matrix products: "f32" or "bf16"
   bool has_gram = false;
+  std::uint64_t stages = 0;  // of the model, with the largest hidden state of each; 0: not kept
   std::vector<CalibrationText> texts;
 };
 
@@ -78,9 +79,16 @@ class StatisticsLayout {
     if (arrays_ == 5) write(layout_.offsets[first + 4], std::as_bytes(std::span(sums.gram)));
   }
 
+  // Calls write(offset, bytes) for the largest magnitude of a stage's output. REQUIRES: the header
+  // has stages.
+  template <class Write>
+  void write_hidden(std::size_t stage, float max_abs, const Write& write) const {
+    write(layout_.offsets.back() + stage * sizeof(float), std::as_bytes(std::span(&max_abs, 1)));
+  }
+
  private:
   GgufLayout layout_;
-  std::size_t arrays_;  // per input
+  std::size_t arrays_;  // per input; the stages' come last
 };
 
 // A statistics file, mapped. Thread-safe.
@@ -98,6 +106,10 @@ class StatisticsFile {
   std::optional<std::size_t> find(std::string_view weight) const;
 
   InputSums read(std::size_t input, bool with_gram) const;
+
+  // The largest magnitude of what each stage gives; of the last, of what the head multiplies. Empty
+  // for a file that does not have them.
+  std::vector<float> hidden_max_abs() const;
 
  private:
   std::span<const std::byte> bytes_of(std::size_t input, std::string_view array, TensorType type,
