@@ -60,7 +60,7 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--statistics", a.options.statistics, "statistics made by qwodel calibrate");
   verb.add_option("--for", a.options.runtimes,
                   "runtimes that must load it: vllm[:tp=N], sglang, lmdeploy, transformers, "
-                  "llama.cpp; exit 3 when one cannot")
+                  "llama.cpp; exit 3 when one cannot; ane, gpu, cpu of Apple's: warnings")
       ->delimiter(',');
   verb.add_option("--tensor-type", a.options.tensor_types, "REGEX=TYPE for matching tensors")
       ->allow_extra_args(false)
@@ -87,6 +87,8 @@ void add_coreml_options(CLI::App& verb, Arguments& a) {
       ->delimiter(',');
   verb.add_flag("--last-logits-only", coreml.last_logits_only,
                 "coreml: logits of a call's last token only");
+  verb.add_option("--pooling", coreml.pooling,
+                  "coreml, encoders: one vector for a text: mean, cls; model: as the model says");
   verb.add_option("--granularity", coreml.granularity,
                   "coreml: per_tensor, per_channel, per_block:N, per_grouped_channel:N");
 }

@@ -71,7 +71,7 @@ struct DiffReport {
   std::uint64_t tensors = 0;  // compared
   std::uint64_t same = 0;     // of these, equal byte for byte
   std::vector<TensorDifference> differences;
-  std::vector<std::string> metadata;  // "key: value | value", for two GGUF files
+  std::vector<std::string> metadata;  // "key: value | value", for two GGUF files or packages
 };
 
 // Compares two files or directories tensor by tensor. A checkpoint and a GGUF are compared in

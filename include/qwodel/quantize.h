@@ -30,6 +30,8 @@ struct CoremlPackageOptions {
       sequence_lengths;           // tokens of a call of a stateless package; none: any
   bool last_logits_only = false;  // of a call
   std::string granularity;        // per_tensor, per_channel, per_block:N, per_grouped_channel:N
+  std::string pooling = "none";   // of an encoder: none (each token), mean, cls; model: what the
+                                  // checkpoint's modules.json says
 };
 
 struct QuantizeOptions {

@@ -62,6 +62,17 @@ std::vector<float> gram_of(const Files& files, std::size_t input, std::size_t pa
   return values;
 }
 
+// Of each stage, in all files; empty when one of them does not say.
+std::vector<float> largest_hidden(const std::vector<std::unique_ptr<StatisticsFile>>& files) {
+  std::vector<float> largest = files.front()->hidden_max_abs();
+  for (const auto& file : files) {
+    const std::vector<float> more = file->hidden_max_abs();
+    largest.resize(std::min(largest.size(), more.size()));
+    for (std::size_t i = 0; i < largest.size(); ++i) largest[i] = std::max(largest[i], more[i]);
+  }
+  return largest;
+}
+
 }  // namespace
 
 void merge_statistics(std::span<const std::filesystem::path> files,
@@ -72,6 +83,8 @@ void merge_statistics(std::span<const std::filesystem::path> files,
     opened.push_back(std::make_unique<StatisticsFile>(path));
     const StatisticsFile& file = *opened.back();
     if (opened.size() == 1) header = file.header();
+    // Files of an older version do not have them.
+    header.stages = std::min(header.stages, file.header().stages);
     check_like_first(*opened.front(), file);
     if (opened.size() == 1) continue;
     for (const CalibrationText& text : file.header().texts) {
@@ -97,6 +110,10 @@ void merge_statistics(std::span<const std::filesystem::path> files,
     for (std::size_t p = 0; header.has_gram && p < input.parts; ++p) {
       layout.write_gram(i, p * triangle(input.width), gram_of(opened, i, p), write);
     }
+  }
+  const std::vector<float> hidden = largest_hidden(opened);
+  for (std::size_t stage = 0; stage < hidden.size(); ++stage) {
+    layout.write_hidden(stage, hidden[stage], write);
   }
   file.commit();
 }

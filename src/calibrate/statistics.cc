@@ -21,6 +21,8 @@ constexpr std::string_view kSumAbs = "sum_abs";
 constexpr std::string_view kSumSquares = "sum_squares";
 constexpr std::string_view kMaxAbs = "max_abs";
 constexpr std::string_view kGram = "gram";
+constexpr const char* kHidden = "hidden.max_abs";
+constexpr std::uint64_t kMostStages = 1 << 16;
 
 [[noreturn]] void fail(const std::filesystem::path& file, std::string found, std::string expected) {
   throw ValidationError({.where = file.string(),
@@ -42,6 +44,7 @@ GgufMetadata metadata_of(const StatisticsHeader& header,
   metadata.set_string("statistics.model_hash", header.model_hash);
   metadata.set_string("statistics.compute", header.compute);
   metadata.set_bool("statistics.gram", header.has_gram);
+  if (header.stages > 0) metadata.set_u32("statistics.stages", static_cast<std::uint32_t>(header.stages));
   std::vector<std::string> names;
   std::vector<std::string> hashes;
   std::vector<std::uint64_t> tokens;
@@ -125,6 +128,7 @@ StatisticsLayout::StatisticsLayout(const StatisticsHeader& header,
     if (!header.has_gram) continue;
     tensors.push_back({array_name(i, kGram), TensorType::f32, {parts, triangle(width)}});
   }
+  if (header.stages > 0) tensors.push_back({kHidden, TensorType::f32, {header.stages}});
   layout_ = layout_gguf(metadata_of(header, inputs), tensors);
 }
 
@@ -155,6 +159,10 @@ void StatisticsFile::read_header() {
   const auto* flag = gram == nullptr ? nullptr : std::get_if<GgufBool>(gram);
   if (flag == nullptr) fail(path_, "no statistics.gram", "whole metadata");
   header_.has_gram = flag->value;
+  header_.stages = metadata.find_unsigned("statistics.stages").value_or(0);
+  if (header_.stages > kMostStages) {
+    fail(path_, fmt::format("{} stages", header_.stages), "those of a model");
+  }
   const auto names = array_of<std::string>(metadata, "statistics.texts", path_, std::nullopt);
   const std::size_t count = names.size();
   const auto hashes = array_of<std::string>(metadata, "statistics.text_hashes", path_, count);
@@ -199,7 +207,21 @@ std::span<const std::byte> StatisticsFile::bytes_of(std::size_t input, std::stri
   return tensor->bytes;
 }
 
+std::vector<float> StatisticsFile::hidden_max_abs() const {
+  if (header_.stages == 0) return {};
+  const TensorInfo* tensor = file_->find(kHidden);
+  if (tensor == nullptr || tensor->type != TensorType::f32 ||
+      tensor->bytes.size() != header_.stages * sizeof(float)) {
+    fail(path_, fmt::format("no array {} or one of another size", kHidden), "one value per stage");
+  }
+  return values_of<float>(tensor->bytes);
+}
+
 void StatisticsFile::check_values() const {
+  const std::vector<float> hidden = hidden_max_abs();
+  if (std::ranges::any_of(hidden, [](float x) { return !std::isfinite(x) || x < 0; })) {
+    fail(path_, "a largest hidden state that is negative or not finite", "magnitudes");
+  }
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const InputSums sums = read(i, false);
     const auto bad = [](double value) { return !std::isfinite(value) || value < 0; };

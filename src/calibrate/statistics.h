@@ -33,6 +33,7 @@ struct StatisticsHeader {
   std::string model_hash;  // hash_of_model()
   std::string compute;     // type of the matrix products: "f32" or "bf16"
   bool has_gram = false;
+  std::uint64_t stages = 0;  // of the model, with the largest hidden state of each; 0: not kept
   std::vector<CalibrationText> texts;
 };
 
@@ -85,9 +86,16 @@ class StatisticsLayout {
     write(layout_.offsets[input * arrays_ + 4] + first * sizeof(float), std::as_bytes(values));
   }
 
+  // Calls write(offset, bytes) for the largest magnitude of a stage's output. REQUIRES: the header
+  // has stages.
+  template <class Write>
+  void write_hidden(std::size_t stage, float max_abs, const Write& write) const {
+    write(layout_.offsets.back() + stage * sizeof(float), std::as_bytes(std::span(&max_abs, 1)));
+  }
+
  private:
   GgufLayout layout_;
-  std::size_t arrays_;  // per input
+  std::size_t arrays_;  // per input; the stages' come last
 };
 
 // A statistics file, mapped. Thread-safe.
@@ -108,6 +116,10 @@ class StatisticsFile {
 
   // Of one part, as if there were no other; with its Gram matrix if the file has it.
   InputSums read_part(std::size_t input, std::size_t part) const;
+
+  // The largest magnitude of what each stage gives; of the last, of what the head multiplies. Empty
+  // for a file that does not have them.
+  std::vector<float> hidden_max_abs() const;
 
  private:
   std::span<const std::byte> bytes_of(std::size_t input, std::string_view array, TensorType type,

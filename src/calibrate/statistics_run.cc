@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
+#include <utility>
 
 #include "io/atomic_file.h"
 #include "io/json.h"
@@ -108,6 +111,9 @@ void StatisticsRun::load(std::uint64_t first_row, MatrixView out) const {
 }
 
 void StatisticsRun::save(std::size_t stage, std::uint64_t first_row, ConstMatrixView rows) {
+  for (const float value : std::span(rows.data, rows.rows * rows.cols)) {
+    max_abs_ = std::max(max_abs_, std::abs(value));
+  }
   if (stage + 1 == stages_) return;
   const bool is_due = std::chrono::steady_clock::now() - last_kept_ >= options_.keep_every;
   if (first_row == 0 && is_due) {
@@ -119,6 +125,10 @@ void StatisticsRun::save(std::size_t stage, std::uint64_t first_row, ConstMatrix
 }
 
 void StatisticsRun::end_stage(std::size_t stage) {
+  layout_.write_hidden(stage, std::exchange(max_abs_, 0.0f),
+                       [&](std::uint64_t at, std::span<const std::byte> bytes) {
+                         statistics_->write_at(at, bytes);
+                       });
   if (!saving_) return;
   statistics_->sync();
   saving_->sync();

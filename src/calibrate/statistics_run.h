@@ -63,6 +63,7 @@ class StatisticsRun : public StageKeeper {
   std::optional<PositionedFile> kept_;    // output of the stage before first_stage_
   std::optional<PositionedFile> saving_;  // of the stage that runs
   std::chrono::steady_clock::time_point last_kept_;
+  float max_abs_ = 0;  // of the stage that runs
 };
 
 }  // namespace qwodel

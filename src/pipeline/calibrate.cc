@@ -28,6 +28,7 @@ CalibrateReport calibrate(const CalibrateOptions& options) {
       .model_hash = report.model_hash,
       .compute = report.compute,
       .has_gram = options.gram,
+      .stages = model.graph.stages.size(),
       .texts = {{options.calibration.text, report.text_hash, report.tokens, report.sequences}}};
   StatisticsRun run(model.graph, executor.compute(), header, report.tokens,
                     {.output = options.output,

@@ -82,6 +82,23 @@ class Evidence {
   std::unique_ptr<ImportanceMatrix> importance_;
 };
 
+// Core ML adds what layers give in half precision. Says which layer passed that on the text.
+void warn_of_range(const StatisticsFile* statistics, const Graph& graph,
+                   const QuantizeOptions& options) {
+  constexpr float kLargestHalf = 65504;
+  if (statistics == nullptr || !options.warning) return;
+  const std::vector<float> largest = statistics->hidden_max_abs();
+  for (std::size_t i = 0; i < std::min(largest.size(), graph.stages.size()); ++i) {
+    if (largest[i] <= kLargestHalf) continue;
+    options.warning(
+        fmt::format("{} gives hidden states up to {:.0f} on the calibration text, more than the "
+                    "{:.0f} of half precision: Core ML's results will be wrong; a gguf target is "
+                    "better",
+                    graph.stages[i].name, largest[i], kLargestHalf));
+    return;
+  }
+}
+
 std::uint64_t bytes_of(const StoredWeight& weight, const BlobLayout& layout) {
   std::uint64_t bytes = 0;
   for (const std::size_t blob : {weight.codes, weight.scales, weight.offsets, weight.tables}) {
@@ -100,7 +117,9 @@ CoremlJob::CoremlJob(const QuantizeOptions& options, const SourceModel& model, c
       path_(artifact_path(options, model, target, targets)),
       graph_(build_graph(model.spec)),
       weights_(graph_, model.readers),
-      form_(coreml_options(options.coreml, graph_)),
+      form_(coreml_options(
+          options.coreml, graph_,
+          model.spec.metadata.find_unsigned(model.spec.architecture + ".pooling_type"))),
       choices_(plan_weights(graph_, with_granularity(*target.coreml, options.coreml.granularity),
                             form_.version)) {
   check_method(options.method);
@@ -120,6 +139,26 @@ void CoremlJob::describe(coreml::Model& model) const {
   more["com.qwodel.encoding"] = target_.name;
   more["com.qwodel.architecture"] = model_.spec.architecture;
   more["com.qwodel.context_length"] = std::to_string(form_.context_length);
+}
+
+PackageFacts CoremlJob::facts() const {
+  PackageFacts facts{.is_encoder = graph_.is_encoder, .any_length = form_.sequence_lengths.empty()};
+  for (const auto& state : lowered_.model.description().state()) {
+    const auto& shape = state.type().state_type().array_type().shape();
+    facts.state_widths.push_back(static_cast<std::uint64_t>(*shape.rbegin()));
+  }
+  for (const StoredWeight& weight : lowered_.file.weights) {
+    const bool palette = weight.scheme.form == WeightForm::palette;
+    const std::uint64_t rows =
+        weight.scheme.group_rows == 0 ? weight.rows : weight.scheme.group_rows;
+    facts.weights.push_back({.name = graph_.weights[weight.weight].name,
+                             .type = name_of(weight.scheme),
+                             .block = weight.scheme.block,
+                             .table_rows = palette ? rows : 0,
+                             .bytes = bytes_of(weight, lowered_.file.layout)});
+    facts.bytes += facts.weights.back().bytes;
+  }
+  return facts;
 }
 
 ArtifactReport CoremlJob::report() const {
@@ -188,6 +227,7 @@ void CoremlJob::run(ArtifactReport& report) const {
     readers.push_back(&model_.readers[weight.tensor]);
   }
   const Evidence evidence(options_, graph_, weights_);
+  warn_of_range(evidence.statistics(), graph_, options_);
   const CoremlFit fit =
       fit_coreml_weights(lowered_.file.weights, graph_, evidence.view(options_.method));
   std::uint64_t total = 0;

@@ -10,6 +10,7 @@
 #include "graph/graph.h"
 #include "pipeline/artifact_job.h"
 #include "pipeline/source_model.h"
+#include "plan/device_rules.h"
 #include "sources/graph_weights.h"
 #include "targets/coreml/lower_graph.h"
 #include "targets/coreml/weight_plan.h"
@@ -24,6 +25,9 @@ class CoremlJob final : public ArtifactJob {
   // (usage) for options that contradict each other.
   CoremlJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
             std::size_t targets);
+
+  // What rules of runtimes look at.
+  PackageFacts facts() const;
 
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;

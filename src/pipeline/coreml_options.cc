@@ -55,9 +55,28 @@ std::uint64_t context_of(std::uint64_t asked, const Graph& graph) {
        .remedy = {}});
 }
 
+Pooling pooling_of(const std::string& asked, const Graph& graph,
+                   std::optional<std::uint64_t> pooling_type) {
+  constexpr std::uint64_t kMean = 1;
+  constexpr std::uint64_t kCls = 2;
+  if (asked == "none") return Pooling::none;
+  if (!graph.is_encoder) refuse_option("--pooling", asked + " for a decoder", "none");
+  if (asked == "mean") return Pooling::mean;
+  if (asked == "cls") return Pooling::first;
+  if (asked != "model") refuse_option("--pooling", asked, "none, mean, cls or model");
+  if (pooling_type == kMean) return Pooling::mean;
+  if (pooling_type == kCls) return Pooling::first;
+  throw FormatNotSupportedError(
+      {.where = "--pooling model",
+       .found = pooling_type ? "another pooling in modules.json" : "no pooling in modules.json",
+       .expected = "the mean of the tokens, or the first one",
+       .remedy = "use --pooling mean, cls or none"});
+}
+
 }  // namespace
 
-CoremlOptions coreml_options(const CoremlPackageOptions& options, const Graph& graph) {
+CoremlOptions coreml_options(const CoremlPackageOptions& options, const Graph& graph,
+                             std::optional<std::uint64_t> pooling_type) {
   CoremlOptions result;
   result.version = version_of(options.minimum_target);
   result.stateful = is_stateful(options, result.version) && !graph.is_encoder;
@@ -66,6 +85,7 @@ CoremlOptions coreml_options(const CoremlPackageOptions& options, const Graph& g
   }
   result.context_length = context_of(options.context_length, graph);
   result.last_logits_only = options.last_logits_only;
+  result.pooling = pooling_of(options.pooling, graph, pooling_type);
   result.sequence_lengths = options.sequence_lengths;
   std::vector<std::uint64_t>& lengths = result.sequence_lengths;
   if (lengths.size() > kMaxLengths) {

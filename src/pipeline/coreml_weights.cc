@@ -13,6 +13,7 @@
 #include "io/mapped_file.h"
 #include "io/positioned_file.h"
 #include "kernels/convert.h"
+#include "pipeline/stored_rows.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -48,21 +49,6 @@ std::vector<Tile> tiles_of(const StoredWeight& weight, std::size_t index, std::u
   return tiles;
 }
 
-void read_rows(const StoredWeight& weight, const ModelTensorReader& reader, const Tile& tile,
-               std::span<float> values) {
-  const std::uint64_t first = weight.first_row + tile.row;
-  if (weight.order.head_dim == 0) {
-    reader.read(first * weight.columns, values);
-  } else {
-    const auto columns = static_cast<std::size_t>(weight.columns);
-    for (std::uint64_t r = 0; r < tile.rows; ++r) {
-      reader.read(weight.order.source_row(first + r) * weight.columns,
-                  values.subspan(static_cast<std::size_t>(r) * columns, columns));
-    }
-  }
-  for (const auto part : reader.storage(first * weight.columns, values.size())) drop_pages(part);
-}
-
 // A tile's values, and as halves.
 struct TileValues {
   std::vector<float> values;
@@ -81,7 +67,7 @@ class TileWriter {
     const StoredWeight& weight = file_.weights[tile.weight];
     TileValues result;
     result.values.resize(static_cast<std::size_t>(tile.rows * weight.columns));
-    read_rows(weight, *readers_[weight.weight], tile, result.values);
+    read_stored_rows(weight, *readers_[weight.weight], tile.row, result.values);
     check(weight, result.values);
     result.halves.resize(result.values.size());
     float_to_half(result.values.data(), result.values.size(), result.halves.data());

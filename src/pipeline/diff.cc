@@ -7,10 +7,13 @@
 #include <optional>
 
 #include "formats/checkpoint.h"
+#include "formats/mlpackage/package.h"
 #include "kernels/error_sums.h"
 #include "pipeline/metadata_text.h"
+#include "pipeline/mlpackage_report.h"
 #include "pipeline/source_model.h"
 #include "qwodel/inspect.h"
+#include "targets/coreml/package_weights.h"
 
 namespace qwodel {
 namespace {
@@ -19,9 +22,9 @@ constexpr std::uint64_t kChunkValues = std::uint64_t{1} << 18;
 
 // A tensor of one side, whether stored as such or made from views of a checkpoint.
 struct Side {
-  TensorType type = TensorType::f32;
+  std::string type;
   std::vector<std::uint64_t> shape;
-  std::span<const std::byte> raw;  // empty when the values are made, not stored
+  std::vector<std::span<const std::byte>> raw;  // empty when the values are made, not stored
   std::function<void(std::uint64_t, std::span<float>)> read;
 };
 
@@ -31,8 +34,20 @@ Sides stored_tensors(const Weights& weights) {
   Sides sides;
   for (const auto& tensor : weights.tensors()) {
     const WeightTensor* t = tensor.get();
-    sides[t->name()] = {t->type(), t->shape(), t->raw(),
+    std::vector<std::span<const std::byte>> raw;
+    if (!t->raw().empty()) raw.push_back(t->raw());
+    sides[t->name()] = {std::string(info(t->type()).name), t->shape(), std::move(raw),
                         [t](std::uint64_t first, std::span<float> out) { t->read(first, out); }};
+  }
+  return sides;
+}
+
+Sides package_tensors(const std::vector<PackageWeight>& weights) {
+  Sides sides;
+  for (const PackageWeight& weight : weights) {
+    const PackageWeight* w = &weight;
+    sides[w->name()] = {w->type(), w->shape(), w->parts(),
+                        [w](std::uint64_t first, std::span<float> out) { w->read(first, out); }};
   }
   return sides;
 }
@@ -42,7 +57,7 @@ Sides model_tensors(const SourceModel& model) {
   for (std::size_t i = 0; i < model.spec.tensors.size(); ++i) {
     const ModelTensorReader* reader = &model.readers[i];
     sides[model.spec.tensors[i].name] = {
-        reader->source_type(),
+        std::string(info(reader->source_type()).name),
         model.spec.tensors[i].shape,
         {},
         [reader](std::uint64_t first, std::span<float> out) { reader->read(first, out); }};
@@ -66,8 +81,10 @@ double normalized_error(const Side& a, const Side& b) {
 }
 
 bool same_bytes(const Side& a, const Side& b) {
-  return a.type == b.type && !a.raw.empty() && a.raw.size() == b.raw.size() &&
-         std::equal(a.raw.begin(), a.raw.end(), b.raw.begin());
+  return a.type == b.type && !a.raw.empty() &&
+         std::ranges::equal(a.raw, b.raw, [](const auto& left, const auto& right) {
+           return std::ranges::equal(left, right);
+         });
 }
 
 void compare_tensors(const Sides& a, const Sides& b, DiffReport& report) {
@@ -93,9 +110,7 @@ void compare_tensors(const Sides& a, const Sides& b, DiffReport& report) {
         continue;
       }
       const std::string what =
-          left.type == right.type
-              ? "values"
-              : fmt::format("type {} | {}", info(left.type).name, info(right.type).name);
+          left.type == right.type ? "values" : fmt::format("type {} | {}", left.type, right.type);
       report.differences.push_back({name, what, nmse});
     }
   }
@@ -121,10 +136,43 @@ void compare_metadata(const GgufMetadata& a, const GgufMetadata& b, DiffReport& 
   }
 }
 
+void compare_packages(const std::filesystem::path& a, const std::filesystem::path& b,
+                      DiffReport& report) {
+  if (!is_mlpackage(a) || !is_mlpackage(b)) {
+    throw FormatNotSupportedError({.where = "diff",
+                                   .found = "a .mlpackage and another kind of model",
+                                   .expected = "two packages",
+                                   .remedy = "use qwodel verify PACKAGE --source MODEL"});
+  }
+  const MlPackage left(a);
+  const MlPackage right(b);
+  const auto left_weights = package_weights(left, a.string());
+  const auto right_weights = package_weights(right, b.string());
+  compare_tensors(package_tensors(left_weights), package_tensors(right_weights), report);
+  const auto entries = [](const Inspection& inspection) {
+    return std::map<std::string, std::string>(inspection.metadata.begin(),
+                                              inspection.metadata.end());
+  };
+  const auto here = entries(inspect_mlpackage(a));
+  const auto there = entries(inspect_mlpackage(b));
+  for (const auto& [key, value] : here) {
+    const auto other = there.find(key);
+    const std::string text = other == there.end() ? "absent" : other->second;
+    if (text != value) report.metadata.push_back(fmt::format("{}: {} | {}", key, value, text));
+  }
+  for (const auto& [key, value] : there) {
+    if (!here.contains(key)) report.metadata.push_back(fmt::format("{}: absent | {}", key, value));
+  }
+}
+
 }  // namespace
 
 DiffReport diff(const std::filesystem::path& a, const std::filesystem::path& b) {
   DiffReport report;
+  if (is_mlpackage(a) || is_mlpackage(b)) {
+    compare_packages(a, b, report);
+    return report;
+  }
   const auto left = open_checkpoint(a);
   const auto right = open_checkpoint(b);
   const std::optional<GgufMetadata>& left_metadata = left->gguf_metadata();

@@ -75,7 +75,7 @@ std::shared_ptr<const BlockHessian> GgufFeedback::hessian(const Key& key, const 
   const std::lock_guard lock(entry.mutex);
   if (entry.hessian == nullptr) {
     SecondMoments moments =
-        second_moments(statistics_.read(key.first, true), key.second,
+        second_moments(statistics_.read_part(key.first, key.second), 0,
                        static_cast<std::size_t>(statistics_.inputs()[key.first].width));
     if (folds_ != nullptr) folds_->divide(key.first, key.second, moments);
     entry.hessian = std::make_shared<const BlockHessian>(make_block_hessian(

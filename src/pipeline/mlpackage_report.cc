@@ -6,9 +6,6 @@
 
 #include "core/checked.h"
 #include "formats/mlpackage/package.h"
-#include "io/mapped_file.h"
-#include "pipeline/progress_meter.h"
-#include "targets/coreml/lint.h"
 
 namespace qwodel {
 namespace {
@@ -82,26 +79,6 @@ void add_features(const coreml::ModelDescription& description, Inspection& inspe
   for (const auto& feature : description.state()) add("state", feature);
 }
 
-void check_finite(const MlPackage& package, const std::string& path) {
-  constexpr std::uint32_t kExponent = 0x7C00;
-  if (!package.weights()) return;
-  for (const Blob& blob : package.weights()->blobs()) {
-    if (blob.type != BlobType::float16) continue;
-    const auto bytes = package.weights()->data(blob);
-    for (std::size_t i = 1; i < bytes.size(); i += 2) {
-      const auto exponent = std::to_integer<std::uint32_t>(bytes[i]) << 8 & kExponent;
-      if (exponent != kExponent) continue;
-      throw ValidationError(
-          {.where = path,
-           .found = fmt::format("a half that is not finite at {}", blob.data_position() + i - 1),
-           .expected = "finite values",
-           .remedy = "quantize the model again"},
-          ErrorCode::verification_failed);
-    }
-    drop_pages(bytes);
-  }
-}
-
 }  // namespace
 
 Inspection inspect_mlpackage(const std::filesystem::path& path) {
@@ -130,28 +107,6 @@ Inspection inspect_mlpackage(const std::filesystem::path& path) {
         8.0 * static_cast<double>(inspection.bytes) / static_cast<double>(inspection.parameters);
   }
   return inspection;
-}
-
-VerifyReport verify_mlpackage(const VerifyOptions& options) {
-  if (!options.source.empty()) {
-    throw FormatNotSupportedError({.where = "--source",
-                                   .found = "a .mlpackage",
-                                   .expected = "an artifact whose values can be compared",
-                                   .remedy = "verify the package without a source; quantize has "
-                                             "reported each tensor's error"});
-  }
-  const std::string path = options.artifact.string();
-  const MlPackage package(options.artifact);
-  require_clean(package, path);
-  check_finite(package, path);
-  throw_if_cancelled(options.cancel);
-  VerifyReport report;
-  report.path = options.artifact;
-  report.bytes = package.bytes();
-  for (const InspectedTensor& tensor : weights_of(package)) {
-    report.tensors.push_back({tensor.name, tensor.type, {}});
-  }
-  return report;
 }
 
 }  // namespace qwodel

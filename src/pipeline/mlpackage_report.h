@@ -1,4 +1,4 @@
-// Looking at a Core ML package: inspect and verify for it.
+// Looking at a Core ML package: inspect and verify for it (mlpackage_verify.cc).
 #pragma once
 
 #include <filesystem>
@@ -9,8 +9,8 @@ namespace qwodel {
 
 Inspection inspect_mlpackage(const std::filesystem::path& path);
 
-// Structure, Core ML's rules, and that all halves are finite. Throws FormatNotSupportedError when
-// there is a source: values are not compared yet.
+// Structure, Core ML's rules, and that every weight decodes to finite values; with a source, that
+// its weights are there and how far they are from it.
 VerifyReport verify_mlpackage(const VerifyOptions& options);
 
 }  // namespace qwodel

@@ -79,7 +79,11 @@ Jobs plan_checkpoints(const QuantizeOptions& options, const SourceModel& model,
   Jobs jobs(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i].coreml) {
-      jobs[i] = std::make_unique<CoremlJob>(options, model, targets[i], targets.size());
+      auto job = std::make_unique<CoremlJob>(options, model, targets[i], targets.size());
+      const PackageFacts package = job->facts();
+      check_runtimes(options, {.backend = targets[i].backend, .package = &package});
+      jobs[i] = std::move(job);
+      continue;
     }
     if (!targets[i].linears) {
       check_runtimes(options, {.backend = targets[i].backend});

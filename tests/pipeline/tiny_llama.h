@@ -2,6 +2,7 @@
 // with a certain defect.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,7 @@ struct TinyLlama {
   std::uint64_t intermediate = 512;
   std::uint64_t layers = 2;
   std::uint64_t vocab = 512;  // the shipped tokenizer's size
+  std::uint64_t experts = 0;  // of a layer: then it is a Mixtral
   // Called with every tensor's name and values before they are written.
   std::function<void(const std::string&, std::vector<float>&)> edit;
 
@@ -31,9 +33,12 @@ struct TinyLlama {
       for (const char* name : {"q", "k", "v", "o"}) {
         all.push_back({p + "self_attn." + name + "_proj.weight", {hidden, hidden}});
       }
-      all.push_back({p + "mlp.gate_proj.weight", {intermediate, hidden}});
-      all.push_back({p + "mlp.up_proj.weight", {intermediate, hidden}});
-      all.push_back({p + "mlp.down_proj.weight", {hidden, intermediate}});
+      if (experts == 0) add_feed_forward(p + "mlp.", {"gate_proj", "up_proj", "down_proj"}, all);
+      for (std::uint64_t e = 0; e < experts; ++e) {
+        add_feed_forward(p + "block_sparse_moe.experts." + std::to_string(e) + ".",
+                         {"w1", "w3", "w2"}, all);
+      }
+      if (experts > 0) all.push_back({p + "block_sparse_moe.gate.weight", {experts, hidden}});
       all.push_back({p + "input_layernorm.weight", {hidden}});
       all.push_back({p + "post_attention_layernorm.weight", {hidden}});
     }
@@ -58,11 +63,27 @@ struct TinyLlama {
     config["num_key_value_heads"] = 4;
     config["head_dim"] = hidden / 4;
     config["vocab_size"] = vocab;
+    if (experts > 0) {
+      config["architectures"] = {"MixtralForCausalLM"};
+      config["model_type"] = "mixtral";
+      config["num_local_experts"] = experts;
+      config["num_experts_per_tok"] = 1;
+    }
     std::ofstream(directory / "config.json") << config.dump();
     write_weights(directory / "model.safetensors");
   }
 
  private:
+  using Shapes = std::vector<std::pair<std::string, std::vector<std::uint64_t>>>;
+
+  // Names of the gate, of what it is multiplied with, and of the way back.
+  void add_feed_forward(const std::string& module, const std::array<const char*, 3>& names,
+                        Shapes& all) const {
+    all.push_back({module + names[0] + ".weight", {intermediate, hidden}});
+    all.push_back({module + names[1] + ".weight", {intermediate, hidden}});
+    all.push_back({module + names[2] + ".weight", {hidden, intermediate}});
+  }
+
   void write_weights(const std::filesystem::path& path) const {
     Json header = Json::object();
     std::string data;

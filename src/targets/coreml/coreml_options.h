@@ -8,6 +8,9 @@
 
 namespace qwodel {
 
+// What an encoder gives: every token's vector, or one for the text.
+enum class Pooling : std::uint8_t { none, mean, first };
+
 struct CoremlOptions {
   MilVersion version;    // the oldest system that runs the package
   bool stateful = true;  // keys and values stay in the model between calls
@@ -16,6 +19,7 @@ struct CoremlOptions {
   // that; several: one of these.
   std::vector<std::uint64_t> sequence_lengths;
   bool last_logits_only = false;  // logits of the call's last token
+  Pooling pooling = Pooling::none;
 };
 
 }  // namespace qwodel

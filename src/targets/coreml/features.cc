@@ -77,19 +77,30 @@ void describe_mask(const Lowering& lowering, coreml::ModelDescription& descripti
                        ArrayFeatureType::FLOAT16));
 }
 
+const char* output_summary(const Lowering& lowering) {
+  if (!lowering.graph.is_encoder) return "Scores of the token that follows";
+  switch (lowering.options.pooling) {
+    case Pooling::mean:
+      return "The mean of what the tokens became";
+    case Pooling::first:
+      return "What the first token became";
+    case Pooling::none:
+      break;
+  }
+  return "What each token became";
+}
+
 }  // namespace
 
-void describe_features(const Lowering& lowering, const MilValue& ids, const MilValue& logits,
+void describe_features(const Lowering& lowering, const MilValue& ids, const MilValue& result,
                        coreml::ModelDescription& description) {
   set_tokens(lowering.options, ids.dims,
              add_array(*description.add_input(), ids.name, "Token ids of this call",
                        ArrayFeatureType::INT32));
   describe_mask(lowering, description);
-  ArrayFeatureType& output = add_array(
-      *description.add_output(), logits.name,
-      lowering.graph.is_encoder ? "What each token became" : "Scores of the token that follows",
-      ArrayFeatureType::FLOAT16);
-  if (std::ranges::count(logits.dims, kFlexible) == 0) set_shape(logits.dims, output);
+  ArrayFeatureType& output = add_array(*description.add_output(), result.name,
+                                       output_summary(lowering), ArrayFeatureType::FLOAT16);
+  if (std::ranges::count(result.dims, kFlexible) == 0) set_shape(result.dims, output);
   if (lowering.caches) {
     add_state(lowering.caches->keys.state, "Keys of the tokens so far", description);
     add_state(lowering.caches->values.state, "Values of the tokens so far", description);

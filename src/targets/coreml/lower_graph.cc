@@ -121,6 +121,48 @@ MilValue last_row(MilBuilder& mil, const MilValue& x) {
                 x.type, {1, 1, x.dims[2]});
 }
 
+// Sums over the axis of the tokens: [1, tokens, width] -> [1, width].
+MilValue sum_of_tokens(MilBuilder& mil, const char* name, const MilValue& x) {
+  return mil.op("reduce_sum", name,
+                {{"x", x}, {"axes", mil.integers({1})}, {"keep_dims", mil.flag(false)}}, x.type,
+                {1, x.dims[2]});
+}
+
+// The mean of the tokens that are none of padding. Sums of many halves would lose digits.
+MilValue mean_of_tokens(Lowering& lowering, const MilValue& states) {
+  MilBuilder& mil = lowering.mil;
+  const MilValue& given = *lowering.sequence.mask_input;
+  const MilValue flags = cast(mil, "is_token_wide", given, mil::FLOAT32);
+  const MilValue column = reshape(mil, "token_column", flags, {1, given.dims[1], 1});
+  const MilValue wide = cast(mil, "states_wide", states, mil::FLOAT32);
+  const MilValue seen = elementwise(mil, "mul", "states_seen", wide, column);
+  const MilValue sum = sum_of_tokens(mil, "state_sum", seen);
+  const MilValue count = elementwise(mil, "maximum", "token_count",
+                                     sum_of_tokens(mil, "token_sum", column), mil.single(1));
+  const MilValue mean = elementwise(mil, "real_div", "mean", sum, count);
+  return cast(mil, "embedding_half", mean, mil::FLOAT16);
+}
+
+MilValue first_token(MilBuilder& mil, const MilValue& states) {
+  const MilValue first = slice(mil, "first", states, {1, mil.integers({0}), mil.integers({1}), 1});
+  return reshape(mil, "first_row", first, {1, states.dims[2]});
+}
+
+MilValue result_of(Lowering& lowering, Activation& value) {
+  MilBuilder& mil = lowering.mil;
+  const MilValue& rows = lowering.rows(value);
+  if (!lowering.graph.is_encoder) return unary(mil, "identity", "logits", rows);
+  switch (lowering.options.pooling) {
+    case Pooling::mean:
+      return unary(mil, "identity", "embedding", mean_of_tokens(lowering, rows));
+    case Pooling::first:
+      return unary(mil, "identity", "embedding", first_token(mil, rows));
+    case Pooling::none:
+      break;
+  }
+  return unary(mil, "identity", "hiddenStates", rows);
+}
+
 }  // namespace
 
 LoweredModel lower_graph(const Graph& graph, const GraphWeights& weights,
@@ -140,11 +182,10 @@ LoweredModel lower_graph(const Graph& graph, const GraphWeights& weights,
     value = StageLowering(lowering, stage, ids).run(std::move(value));
   }
   lowering.mil.set_scope({});
-  const MilValue logits = unary(lowering.mil, "identity",
-                                graph.is_encoder ? "hiddenStates" : "logits", lowering.rows(value));
-  lowering.mil.output(logits);
+  const MilValue result_value = result_of(lowering, value);
+  lowering.mil.output(result_value);
   LoweredModel result;
-  describe_features(lowering, ids, logits, *result.model.mutable_description());
+  describe_features(lowering, ids, result_value, *result.model.mutable_description());
   result.model.set_specification_version(options.version.specification);
   *result.model.mutable_ml_program() = lowering.mil.finish();
   result.file = std::move(lowering.file);

@@ -86,12 +86,18 @@ MilBuilder::MilBuilder(const MilVersion& version) : version_(version) {
   for (const std::string_view word : kReserved) names_.emplace(word);
 }
 
-std::string MilBuilder::unique_name(std::string_view hint) {
-  std::string name = scope_.empty() ? std::string(hint) : fmt::format("{}_{}", scope_, hint);
+std::string mil_identifier(std::string_view hint) {
+  std::string name(hint);
   for (char& c : name) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
   }
   if (std::isdigit(static_cast<unsigned char>(name.front())) != 0) name = fmt::format("_{}", name);
+  return name;
+}
+
+std::string MilBuilder::unique_name(std::string_view hint) {
+  const std::string name =
+      mil_identifier(scope_.empty() ? std::string(hint) : fmt::format("{}_{}", scope_, hint));
   std::string unique = name;
   while (!names_.insert(unique).second) {
     unique = fmt::format("{}_{}", name, ++counters_[name]);

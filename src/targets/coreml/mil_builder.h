@@ -108,6 +108,10 @@ class MilBuilder {
   std::map<std::string, MilValue> constants_;  // by the bytes of their value
 };
 
+// The name with _ for everything that names may not have: "blk_0_attn_q_weight". The first constant
+// of a name is called so.
+std::string mil_identifier(std::string_view name);
+
 // [a, b, ...] broadcast against each other. REQUIRES: they can be.
 MilDims broadcast(const MilDims& a, const MilDims& b);
 
