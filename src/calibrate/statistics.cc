@@ -44,7 +44,8 @@ GgufMetadata metadata_of(const StatisticsHeader& header,
   metadata.set_string("statistics.model_hash", header.model_hash);
   metadata.set_string("statistics.compute", header.compute);
   metadata.set_bool("statistics.gram", header.has_gram);
-  if (header.stages > 0) metadata.set_u32("statistics.stages", static_cast<std::uint32_t>(header.stages));
+  if (header.stages > 0)
+    metadata.set_u32("statistics.stages", static_cast<std::uint32_t>(header.stages));
   std::vector<std::string> names;
   std::vector<std::string> hashes;
   std::vector<std::uint64_t> tokens;

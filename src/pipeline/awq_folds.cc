@@ -94,7 +94,7 @@ class FoldSearch {
       if (!input) continue;
       const StatisticsInput& known = statistics_.inputs()[*input];
       if (part ? *part >= known.parts : known.parts != 1) continue;
-      SecondMoments found = second_moments(statistics_.read(*input, true), part.value_or(0),
+      SecondMoments found = second_moments(statistics_.read_part(*input, part.value_or(0)), 0,
                                            static_cast<std::size_t>(known.width));
       if (found.rows == 0) continue;
       damp_channels(found);
