@@ -128,7 +128,7 @@ INSTANTIATE_TEST_SUITE_P(
     Types, ExactBlocks,
     testing::Values(Range{TensorType::q4_0, -8, 7}, Range{TensorType::q5_0, -16, 15},
                     Range{TensorType::q4_1, 0, 15}, Range{TensorType::q5_1, 0, 31}),
-    [](const auto& suite) { return std::string(info(suite.param.type).name); });
+    [](const auto& suite) { return std::string(qwodel::info(suite.param.type).name); });
 
 TEST(ExactBlockTypes, AreFour) {
   std::size_t types = 0;
