@@ -33,9 +33,7 @@ class FoldCheck : public testing::Test {
     folds_.fold_of.resize(plan_.linears.size());
   }
 
-  LinearTask task() const {
-    return {.model = *model_, .graph = graph_, .plan = plan_, .scheme = {.group_size = 32}};
-  }
+  LinearTask task() const { return {.model = *model_, .graph = graph_, .plan = plan_}; }
 
   std::size_t linear(const std::string& module) const {
     const auto found = std::ranges::find(plan_.linears, module, &PlannedLinear::module);

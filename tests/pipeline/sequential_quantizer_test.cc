@@ -96,7 +96,9 @@ TEST_F(SequentialGptq, AnInterruptedRunGoesOnToTheSameBytes) {
     const auto& expected = whole.artifacts[0].tensors[i].calibrated;
     const auto& found = resumed.artifacts[0].tensors[i].calibrated;
     ASSERT_EQ(found.has_value(), expected.has_value());
-    if (found) EXPECT_EQ(found->loss_after, expected->loss_after);
+    if (found) {
+      EXPECT_EQ(found->loss_after, expected->loss_after);
+    }
   }
 }
 
