@@ -1,18 +1,22 @@
 // Speed of the forward pass: SEQUENCES x LENGTH random tokens with all logits, which are thrown
 // away.
 //
-//   forward MODEL [f32|bf16] [SEQUENCES LENGTH] [THREADS]
+//   forward MODEL [f32|bf16] [SEQUENCES LENGTH] [THREADS] [GRAM_ROUNDS]
 //
-// Prints wall and processor time; on a busy machine only the latter means something.
+// Prints wall and processor time; on a busy machine only the latter means something. With
+// GRAM_ROUNDS, also what collecting Gram matrices costs: so many passes without and with them, one
+// after the other, and the medians of their processor times.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "calibrate/collector.h"
 #include "pipeline/running_model.h"
 
 namespace {
@@ -37,6 +41,35 @@ void print_line(const char* what, const Moment& from, const Moment& to, std::siz
   fmt::print("{:8} {:7.2f} s wall, {:7.2f} s processor, {:7.1f} tokens/s, {:7.1f} per core\n", what,
              wall, processor, static_cast<double>(tokens) / wall,
              static_cast<double>(tokens) / processor);
+}
+
+std::vector<double> sorted(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+void compare_gram(const qwodel::Graph& graph, const qwodel::Executor& executor,
+                  const qwodel::TokenSequences& tokens, int threads, std::size_t rounds) {
+  std::vector<double> plain;
+  std::vector<double> with_gram;
+  for (std::size_t i = 0; i < rounds; ++i) {
+    const Moment start;
+    executor.forward(tokens);
+    const Moment middle;
+    qwodel::StatisticsCollector collector(
+        graph, {.compute = executor.compute(), .threads = threads, .with_gram = true},
+        {.on_sums = [](std::size_t, const qwodel::InputSums&) {},
+         .on_gram = [](std::size_t, std::uint64_t, std::span<const float>) {},
+         .on_stage_end = {}});
+    executor.forward(tokens, &collector);
+    const Moment end;
+    plain.push_back(middle.processor - start.processor);
+    with_gram.push_back(end.processor - middle.processor);
+  }
+  const double without = sorted(plain)[rounds / 2];
+  const double with = sorted(with_gram)[rounds / 2];
+  fmt::print("Gram     {:7.2f} s processor without, {:7.2f} s with: {:+.1f} %\n", without, with,
+             100 * (with / without - 1));
 }
 
 }  // namespace
@@ -81,4 +114,5 @@ int main(int argc, char** argv) {
   print_line("forward", start, middle, count);
   print_line("logits", middle, end, count);
   print_line("both", start, end, count);
+  if (argc > 6) compare_gram(model.graph, executor, tokens, options.threads, std::stoul(argv[6]));
 }
