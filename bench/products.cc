@@ -5,8 +5,9 @@
 // Both have their weights packed beforehand. The graph takes tiles of 256 rows, each on one thread
 // of TBB; the primitive is given the whole matrix and the threads of OpenMP. Every round runs one
 // after the other and both count as the median of their rounds, so that what disturbs one disturbs
-// the other. `share` is the graph's rate as a share of the primitive's, `peak` the primitive's as a
-// share of what the processor can do from registers, measured just before.
+// the other. Rates are per second of processor time: `share` is the graph's as a share of the
+// primitive's (`wall_share`: of wall time), `peak` the primitive's as a share of what a core does
+// from registers, measured just after.
 //
 // Options: those of Google Benchmark.
 #include <benchmark/benchmark.h>
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <random>
 #include <vector>
@@ -48,16 +50,30 @@ constexpr Shape kShapes[] = {
     {"1b", 2048, 5632},     {"1b", 5632, 2048},    {"1b", 2048, 32000},
 };
 
-double seconds_of(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+// Of all threads. On a busy machine wall time says how busy it is.
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+struct Seconds {
+  double wall = 0;
+  double processor = 0;
+};
+
+Seconds seconds_of(const auto& work) {
+  const auto start = std::chrono::steady_clock::now();
+  const double processor = processor_seconds();
+  work();
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+          processor_seconds() - processor};
+}
+
+double median(std::vector<Seconds> rounds, double Seconds::* which) {
+  const auto middle = rounds.begin() + static_cast<std::ptrdiff_t>(rounds.size() / 2);
+  std::ranges::nth_element(rounds, middle, {}, which);
+  return (*middle).*which;
 }
 
 void set_open_mp_threads(int threads) {
@@ -170,20 +186,21 @@ void compare(benchmark::State& state, const Shape& shape, int threads) {
   const auto run_primitive = [&] { primitive.run(buffers.in.data(), buffers.out.data()); };
   run_graph();
   run_primitive();
-  std::vector<double> graph_seconds;
-  std::vector<double> primitive_seconds;
+  std::vector<Seconds> own;
+  std::vector<Seconds> peer;
   for (auto _ : state) {
-    graph_seconds.push_back(seconds_of(run_graph));
-    primitive_seconds.push_back(seconds_of(run_primitive));
+    own.push_back(seconds_of(run_graph));
+    peer.push_back(seconds_of(run_primitive));
   }
   const double flops = 2e-9 * static_cast<double>(kTokens * shape.in * shape.out);
-  const double own = flops / median(std::move(graph_seconds));
-  const double peer = flops / median(std::move(primitive_seconds));
-  state.counters["graph"] = own;
-  state.counters["oneDNN"] = peer;
-  state.counters["share"] = own / peer;
+  const double own_rate = flops / median(own, &Seconds::processor);
+  const double peer_rate = flops / median(peer, &Seconds::processor);
+  state.counters["graph"] = own_rate;
+  state.counters["oneDNN"] = peer_rate;
+  state.counters["share"] = own_rate / peer_rate;
+  state.counters["wall_share"] = median(peer, &Seconds::wall) / median(own, &Seconds::wall);
   const double peak = bf16 ? register_peak_bf16() : register_peak_f32();
-  if (peak > 0) state.counters["peak"] = peer / (peak * threads);
+  if (peak > 0) state.counters["peak"] = peer_rate / peak;
 }
 
 void register_peak(benchmark::State& state, double (*measure)()) {

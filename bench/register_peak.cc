@@ -1,7 +1,7 @@
 #include "bench/register_peak.h"
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -13,57 +13,54 @@ namespace {
 #if defined(__x86_64__)
 
 constexpr int kSums = 12;  // independent, so that only the rate of the instruction counts
-constexpr int kSteps = 1 << 18;
-constexpr int kRounds = 20;
+constexpr int kSteps = 1 << 20;
+constexpr int kRounds = 10;
 
-// Multiplies registers kSteps times into each of kSums sums.
+// Vectors by name: not every compiler keeps an array of them in registers. The empty instruction
+// claims to change the sums, so that none is computed beforehand.
+#define QWODEL_MULTIPLY(vector, constraint, step)                                                 \
+  vector s0{}, s1{}, s2{}, s3{}, s4{}, s5{}, s6{}, s7{}, s8{}, s9{}, s10{}, s11{};                \
+  for (int i = 0; i < kSteps; ++i) {                                                              \
+    s0 = step(s0), s1 = step(s1), s2 = step(s2), s3 = step(s3), s4 = step(s4), s5 = step(s5);     \
+    s6 = step(s6), s7 = step(s7), s8 = step(s8), s9 = step(s9), s10 = step(s10), s11 = step(s11); \
+    __asm__ volatile(""                                                                           \
+                     : constraint(s0), constraint(s1), constraint(s2), constraint(s3),            \
+                       constraint(s4), constraint(s5), constraint(s6), constraint(s7),            \
+                       constraint(s8), constraint(s9), constraint(s10), constraint(s11));         \
+  }
+
 __attribute__((target("avx2,fma"))) void multiply_avx2() {
   const __m256 a = _mm256_set1_ps(1.0f);
   const __m256 b = _mm256_set1_ps(0.5f);
-  __m256 sums[kSums];
-  for (__m256& sum : sums) sum = _mm256_setzero_ps();
-  for (int step = 0; step < kSteps; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm256_fmadd_ps(a, b, sums[i]);
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) __asm__ volatile("" : "+x"(sums[i]));
-  }
+#define QWODEL_STEP(sum) _mm256_fmadd_ps(a, b, sum)
+  QWODEL_MULTIPLY(__m256, "+x", QWODEL_STEP)
+#undef QWODEL_STEP
 }
 
 __attribute__((target("avx512f"))) void multiply_avx512() {
   const __m512 a = _mm512_set1_ps(1.0f);
   const __m512 b = _mm512_set1_ps(0.5f);
-  __m512 sums[kSums];
-  for (__m512& sum : sums) sum = _mm512_setzero_ps();
-  for (int step = 0; step < kSteps; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_fmadd_ps(a, b, sums[i]);
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) __asm__ volatile("" : "+v"(sums[i]));
-  }
+#define QWODEL_STEP(sum) _mm512_fmadd_ps(a, b, sum)
+  QWODEL_MULTIPLY(__m512, "+v", QWODEL_STEP)
+#undef QWODEL_STEP
 }
 
 __attribute__((target("avx512f,avx512bw,avx512bf16"))) void multiply_avx512_bf16() {
   const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
   const __m512bh b = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f00));
-  __m512 sums[kSums];
-  for (__m512& sum : sums) sum = _mm512_setzero_ps();
-  for (int step = 0; step < kSteps; ++step) {
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sums[i] = _mm512_dpbf16_ps(sums[i], a, b);
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) __asm__ volatile("" : "+v"(sums[i]));
-  }
+#define QWODEL_STEP(sum) _mm512_dpbf16_ps(sum, a, b)
+  QWODEL_MULTIPLY(__m512, "+v", QWODEL_STEP)
+#undef QWODEL_STEP
 }
 
-// The best of some rounds: a core that is taken away in between is no slower core.
+// The best of some rounds.
 double rate(void (*multiply)(), double flops_per_instruction) {
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     multiply();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 1e-9 * kSums * kSteps * flops_per_instruction / seconds.count());
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    best = std::max(best, 1e-9 * kSums * kSteps * flops_per_instruction / seconds);
   }
   return best;
 }

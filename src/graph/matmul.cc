@@ -113,6 +113,20 @@ struct Part {
   std::size_t offset = 0;  // bytes
 };
 
+// Where oneDNN has no layout of its own, rows of b^T. Rows at distances of a power of two would be
+// in each other's way in the cache, which halves the speed of products with 256 rows.
+memory::desc with_row_gaps(const memory::desc& layout) {
+  constexpr std::int64_t kLine = 16;  // values
+  const auto& blocking = layout.data.format_desc.blocking;
+  const std::int64_t n = layout.dims().back();
+  if (blocking.inner_nblks != 0 || blocking.strides[0] != n || blocking.strides[1] != 1) {
+    return layout;
+  }
+  std::int64_t stride = (n + kLine - 1) / kLine * kLine + kLine;
+  if (stride % (8 * kLine) == 0) stride += kLine;
+  return memory::desc(layout.dims(), layout.data_type(), memory::dims{stride, 1});
+}
+
 memory::desc packed_layout(std::size_t rows, std::size_t cols, bool bf16) {
   struct Layout {
     memory::desc value;
@@ -129,7 +143,8 @@ memory::desc packed_layout(std::size_t rows, std::size_t cols, bool bf16) {
                   memory::desc({kTypicalRows, k}, type, memory::format_tag::ab),
                   memory::desc({k, n}, type, memory::format_tag::any),
                   memory::desc({kTypicalRows, n}, memory::data_type::f32, memory::format_tag::ab));
-              return Layout{dnnl::matmul::primitive_desc(product, cpu()).weights_desc()};
+              return Layout{
+                  with_row_gaps(dnnl::matmul::primitive_desc(product, cpu()).weights_desc())};
             })
       ->value;
 }
