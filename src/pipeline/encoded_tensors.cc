@@ -30,8 +30,9 @@ std::uint64_t EncodedTensors::size_of(const std::map<std::size_t, Slot>& slots,
 
 EncodedTensors::EncodedTensors(const std::filesystem::path& artifact,
                                const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                               std::span<const std::size_t> tensors)
+                               std::span<const std::size_t> tensors, const RowEncoder* others)
     : plan_(plan),
+      others_(others),
       slots_(lay_out(inputs, plan, tensors)),
       file_(artifact.parent_path() / (artifact.filename().string() + ".blocks"),
             size_of(slots_, plan), true) {}
@@ -64,7 +65,15 @@ void EncodedTensors::read(std::size_t tensor, std::uint64_t first, std::span<flo
               out.begin());
 }
 
-void EncodedTensors::encode(const Tile& tile, ConstMatrixView, std::byte* out) const {
+bool EncodedTensors::encodes(const Tile& tile) const {
+  return finished(tile.tensor) || (others_ != nullptr && others_->encodes(tile));
+}
+
+void EncodedTensors::encode(const Tile& tile, ConstMatrixView values, std::byte* out) const {
+  if (!finished(tile.tensor)) {
+    others_->encode(tile, values, out);
+    return;
+  }
   const Slot& slot = slots_.at(tile.tensor);
   file_.read_at(slot.offset + tile.first_row * slot.row_bytes,
                 {out, static_cast<std::size_t>(tile.rows * slot.row_bytes)});

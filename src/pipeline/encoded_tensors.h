@@ -20,10 +20,12 @@ namespace qwodel {
 // What is written by one thread or several may be read by all once the tensor is finished.
 class EncodedTensors final : public RowEncoder {
  public:
-  // Room for some tensors of the plan, by index, in the folder of `artifact`. Inputs and plan
-  // outlive it. Throws DependencyError (not_enough_space when the disk is full).
+  // Room for some tensors of the plan, by index, in the folder of `artifact`; tiles of the others
+  // go to `others`, which may be null. Everything outlives it. Throws DependencyError
+  // (not_enough_space when the disk is full).
   EncodedTensors(const std::filesystem::path& artifact, const std::vector<PlanInput>& inputs,
-                 const TensorPlan& plan, std::span<const std::size_t> tensors);
+                 const TensorPlan& plan, std::span<const std::size_t> tensors,
+                 const RowEncoder* others);
 
   // Blocks of rows [first_row, ...) of a tensor.
   void write(std::size_t tensor, std::uint64_t first_row, std::span<const std::byte> blocks);
@@ -36,7 +38,7 @@ class EncodedTensors final : public RowEncoder {
 
   bool finished(std::size_t tensor) const;
 
-  bool encodes(const Tile& tile) const override { return finished(tile.tensor); }
+  bool encodes(const Tile& tile) const override;
   void encode(const Tile& tile, ConstMatrixView values, std::byte* out) const override;
 
  private:
@@ -52,6 +54,7 @@ class EncodedTensors final : public RowEncoder {
   static std::uint64_t size_of(const std::map<std::size_t, Slot>& slots, const TensorPlan& plan);
 
   const TensorPlan& plan_;
+  const RowEncoder* others_;
   std::map<std::size_t, Slot> slots_;
   AtomicFile file_;
 };

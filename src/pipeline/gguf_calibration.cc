@@ -29,11 +29,10 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
     }
   }
   if (!steps.feed_back) return;
+  feedback_ = std::make_unique<GgufFeedback>(inputs_, this->plan(), statistics_, folds_.get(),
+                                             BlockFeedbackOptions{});
   if (options.true_sequential && !options.calibration.text.empty()) {
     encode_in_sequence(options, artifact);
-  } else {
-    feedback_ = std::make_unique<GgufFeedback>(inputs_, this->plan(), statistics_, folds_.get(),
-                                               BlockFeedbackOptions{});
   }
 }
 
@@ -49,7 +48,8 @@ void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
                                .mismatch_strength = options.mismatch_strength,
                                .cancel = options.cancel,
                                .threads = thread_count(options)});
-  encoded_ = std::make_unique<EncodedTensors>(artifact, inputs_, plan(), sequence.tensors());
+  encoded_ = std::make_unique<EncodedTensors>(artifact, inputs_, plan(), sequence.tensors(),
+                                              feedback_.get());
   sequence.run(calibration_pass(options, model_, graph_), *encoded_);
 }
 

@@ -25,6 +25,11 @@ std::uint64_t rows_of(const PlanInput& input) {
   return element_count(input.shape) / input.shape.back();
 }
 
+// A pass does not stop within the head.
+bool is_head(const Graph& graph, const LinearInput& input) {
+  return !graph.is_encoder && input.stage + 1 == graph.stages.size();
+}
+
 }  // namespace
 
 // What the moments of an input's part give all tensors that read it.
@@ -41,6 +46,7 @@ GgufSequence::GgufSequence(const GgufSequenceTask& task) : task_(task), threads_
     if (planned.quantized && info(planned.type).is_quantized()) left.emplace(planned.input, i);
   }
   for (LinearInput& input : linear_inputs(task.graph)) {
+    if (is_head(task.graph, input)) continue;
     Step step{.input = {}, .tensors = {}};
     for (const WeightId weight : input.weights) {
       const auto found = left.find(task.graph.weights[weight].tensor);

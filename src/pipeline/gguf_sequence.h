@@ -37,7 +37,7 @@ class GgufSequence {
  public:
   explicit GgufSequence(const GgufSequenceTask& task);
 
-  // Quantized tensors that a linear reads: those that it encodes. Indices into the plan.
+  // Quantized tensors of layers that a linear reads: those that it encodes. Indices into the plan.
   std::vector<std::size_t> tensors() const;
 
   // Encodes all of them, with feedback where the type takes it and enough tokens came by. Throws

@@ -28,7 +28,7 @@ TEST(EncodedTensors, ReadValuesAnywhereAndRowsForTiles) {
   }
   const TempDirectory temporary;
   EncodedTensors encoded(temporary.path() / "model.gguf", inputs, plan,
-                         std::array<std::size_t, 2>{0, 1});
+                         std::array<std::size_t, 2>{0, 1}, nullptr);
   std::vector<float> values(kRows * kCols);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 37) - 18.0f;
   const Codec& codec = *find_codec(TensorType::q4_0);
