@@ -153,7 +153,7 @@ TEST_F(CommandLine, RefusesWithTheRightStatusAndOneLine) {
       {to + "gguf:Q4_K_M --max-shard-size many", 2},
       {to + "gguf:Q4_K_M --threads -3", 2},
       {to + "gguf:Q4_K_M --max-memory 1K", 4},
-      {to + "gguf:Q4_K_M --method awq", 3},
+      {to + "gguf:Q4_K_M --method rtn", 3},
       {"quantize /nowhere --to gguf:Q4_0 -o " + path("x.gguf"), 1},
       {"inspect /nowhere", 1},
       {to + "gguf:Q4_0 --imatrix " + kModel + "/config.json", 1},

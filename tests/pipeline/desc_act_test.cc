@@ -105,7 +105,7 @@ TEST_F(DescAct, ARunThatResumesReadsTheOrderBack) {
   CancelToken cancel;
   part.cancel = &cancel;
   part.progress = [&](const Progress& progress) {
-    if (progress.stage == "layer 1") cancel.cancel();
+    if (progress.stage == "layer 0") cancel.cancel();
   };
   EXPECT_THROW(quantize(part), Error);
   part.cancel = nullptr;

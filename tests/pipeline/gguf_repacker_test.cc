@@ -43,6 +43,7 @@ class GgufRepacking : public testing::Test {
   }
 
   std::string refusal(const std::string& type, const char* source = "source") {
+    fs::remove(path("out.gguf"));
     try {
       convert(type, "repack", path("out.gguf"), source);
     } catch (const FormatNotSupportedError& error) {

@@ -9,7 +9,7 @@ ORACLES is the folder of coreml_oracle.py; MODELS are Hugging Face directories. 
     check    every form of package (stateful, stateless, for older systems) in every format of weights: coremltools rebuilds
              each operation through its registry. What a system has no form for must be refused with exit code 3
     logits   float16 packages of every form run over tokens in half precision, against transformers in single precision;
-             an encoder also with padding, which must change nothing
+             an encoder also with padding, which must change nothing, and pooled
     decode   a stateful package, all but 64 tokens at once and then one by one, against a stateless one: the same
     lengths  several lengths of a call, a fixed one, the last token's logits only, against a stateless package of any length
     values   coremltools writes each package without compression; ours must read the same halves from both
@@ -118,22 +118,29 @@ def check(oracle, model):
     return good
 
 
-def hidden_states(oracle, package, tokens, padding=0, rounding=True):
+def run_encoder(oracle, package, tokens, padding=0, rounding=True):
     mask = np.ones((1, len(tokens)), np.int32)
     mask[0, len(tokens) - padding:] = 0
     machine = oracle.Interpreter(oracle.Package(package), None, rounding)
-    out = machine.run(inputIds=tokens[None].astype(np.int32), attentionMask=mask)
-    return out["hiddenStates"][0]
+    (out,) = machine.run(inputIds=tokens[None].astype(np.int32), attentionMask=mask).values()
+    return out[0]
 
 
 def compare_encoder(oracle, model, form, options):
-    got = hidden_states(oracle, model.made(*options), model.tokens)
+    got = run_encoder(oracle, model.made(*options), model.tokens)
     error = float(((got - model.reference) ** 2).sum() / (model.reference ** 2).sum())
     good = say(error < LARGEST_ENCODER_ERROR, model, f"logits {form}", f"normalized squared error {error:.2e}")
     pad = len(model.tokens) // 3
-    short = hidden_states(oracle, model.made(*options), model.tokens[:-pad], rounding=False)
-    padded = hidden_states(oracle, model.made(*options), model.tokens, pad, rounding=False)[:-pad]
-    return good & same(model, f"padding {form}", padded, short)
+    short = run_encoder(oracle, model.made(*options), model.tokens[:-pad], rounding=False)
+    padded = run_encoder(oracle, model.made(*options), model.tokens, pad, rounding=False)[:-pad]
+    good &= same(model, f"padding {form}", padded, short)
+    for pooling, expected in (("mean", short.mean(0)), ("cls", short[0])):
+        path = model.made(*options, "--pooling", pooling)
+        complaints = [row for row in oracle.check_package(path).rows if row[0] != "note"]
+        good &= not complaints or say(False, model, f"pooling {form}", str(complaints[0]))
+        got = run_encoder(oracle, path, model.tokens, pad, rounding=False)
+        good &= same(model, f"pooling {pooling} {form}", got[None], expected[None])
+    return good
 
 
 def logits(oracle, model):
@@ -171,7 +178,7 @@ def decode(oracle, model):
 
 def lengths(oracle, model):
     good = True
-    run = hidden_states if model.is_encoder else lambda o, p, t, **_: exact_logits(o, p, t)
+    run = run_encoder if model.is_encoder else lambda o, p, t, **_: exact_logits(o, p, t)
     base = [] if model.is_encoder else STATELESS
     several = model.made(*base, "--sequence-length", "16,32,64")
     fixed = model.made(*base, "--sequence-length", "32")
