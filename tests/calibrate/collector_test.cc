@@ -27,7 +27,7 @@ struct TinyModel {
         spec(golden_spec(name)),
         graph(build_graph(spec)),
         weights(graph, spec, tensors) {
-    for (const std::uint64_t length : {70, 41, 64, 3}) sequences.append(recipe_tokens(length));
+    for (const std::uint64_t length : {70u, 41u, 64u, 3u}) sequences.append(recipe_tokens(length));
   }
 
   std::size_t id(const std::string& name) const {
@@ -210,7 +210,7 @@ TEST_P(Experts, MemoryAndThreadsDoNotChangeAValue) {
   for (const ComputeType compute : {ComputeType::f32, ComputeType::bf16}) {
     const Collected want = collect(model, {.compute = compute, .threads = 1});
     // Nothing, the first input of a stage only, and all but the largest find room.
-    for (const std::uint64_t memory : {0, 40000, 140000}) {
+    for (const std::uint64_t memory : {0u, 40000u, 140000u}) {
       const Collected found = collect(
           model,
           {.compute = compute, .threads = 2, .gram_memory = memory, .scratch = directory.path()});
