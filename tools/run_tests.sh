@@ -54,7 +54,9 @@ stage_asan() {
   fi
   cmake --preset asan -DQWODEL_PRECOMPILE=ON "-DQWODEL_DISABLED_TARGETS=$disabled"
   cmake --build --preset asan -j "$jobs" --target qwodel_tests qwodel
-  ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 run_in_shards build/asan/qwodel_tests
+  local suppressions="suppressions=$PWD/tools/leak_suppressions.txt:print_suppressions=0"
+  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=$suppressions UBSAN_OPTIONS=print_stacktrace=1 \
+    run_in_shards build/asan/qwodel_tests
 }
 
 stage_tsan() {
