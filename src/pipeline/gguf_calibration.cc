@@ -23,6 +23,9 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   if (steps.scale) {
     folds_ = std::make_unique<GgufFolds>(model, graph_, inputs_, plan, statistics_, options.cancel,
                                          thread_count(options));
+    for (const std::string& message : folds_->warnings()) {
+      if (options.warning) options.warning(message);
+    }
     // Scaled values have more digits than the checkpoint's 16 bits; they are not rounded twice.
     for (const PlannedTensor& planned : plan.tensors) {
       if (planned.quantized) inputs_[planned.input].stored = TensorType::f32;

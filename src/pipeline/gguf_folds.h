@@ -14,6 +14,7 @@
 #include "graph/graph.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
+#include "pipeline/fold_check.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
@@ -47,7 +48,8 @@ class GgufFolds {
   // Whether columns of a tensor have scales other than 1.
   bool scales(const std::string& tensor) const { return scaled_tensors_.contains(tensor); }
 
-  const std::vector<AwqFold>& folds() const { return folds_.folds; }
+  // One sentence for every fold that was refused.
+  std::vector<std::string> warnings() const { return fold_warnings(folds_); }
 
  private:
   // Scales of the columns that read an input's part; null: they are all 1.
