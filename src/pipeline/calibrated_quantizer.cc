@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 
@@ -65,6 +67,18 @@ class CalibratedQuantizer final : public LinearQuantizer {
 };
 
 }  // namespace
+
+const CalibratedMethod* find_calibrated_method(std::string_view name) {
+  struct Named {
+    std::string_view name;
+    CalibratedMethod steps;
+  };
+  static constexpr std::array kMethods = {Named{"awq", {.scale = true, .feed_back = false}},
+                                          Named{"gptq", {.scale = false, .feed_back = true}},
+                                          Named{"awq+gptq", {.scale = true, .feed_back = true}}};
+  const auto* found = std::ranges::find(kMethods, name, &Named::name);
+  return found == kMethods.end() ? nullptr : &found->steps;
+}
 
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
                                                            const StatisticsFile& statistics,

@@ -29,20 +29,8 @@
 namespace qwodel {
 namespace {
 
-// The methods and whether they need statistics of activations.
-struct Method {
-  std::string_view name;
-  bool calibrated = false;
-  CalibratedMethod steps = {};
-};
-constexpr std::array kMethods = {Method{"rtn"},
-                                 Method{"search"},
-                                 Method{"repack"},
-                                 Method{"awq", true, {.scale = true, .feed_back = false}},
-                                 Method{"gptq", true, {.scale = false, .feed_back = true}},
-                                 Method{"awq+gptq", true, {.scale = true, .feed_back = true}}};
-
 constexpr std::string_view kRepack = "repack";
+constexpr std::array<std::string_view, 3> kUncalibrated = {"rtn", "search", kRepack};
 
 const WeightTensor& weight_of(const SourceModel& model, const PlannedLinear& linear) {
   return *model.weights->find(model.spec.sources[linear.source]);
@@ -54,9 +42,11 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Source
   return options.output / (artifact_name(model.spec.metadata, {}) + "-" + target.name);
 }
 
-const Method* find_method(std::string_view name) {
-  const auto* found = std::ranges::find(kMethods, name, &Method::name);
-  return found == kMethods.end() ? nullptr : found;
+bool is_calibrated(std::string_view method) { return find_calibrated_method(method) != nullptr; }
+
+CalibratedMethod steps_of(std::string_view method) {
+  const CalibratedMethod* found = find_calibrated_method(method);
+  return found == nullptr ? CalibratedMethod{.scale = false, .feed_back = false} : *found;
 }
 
 std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
@@ -90,17 +80,16 @@ void add_file(const std::filesystem::path& path, std::string& key) {
 }
 
 // The method by name, the target's own when there is none.
-const Method& method_of(const QuantizeOptions& options, const Target& target) {
+std::string method_of(const QuantizeOptions& options, const Target& target) {
   const bool floats = target.linears->codes == CodeKind::float8;
   const std::string name = !options.method.empty()   ? options.method
                            : floats                  ? "rtn"
                            : target.backend == "awq" ? "awq"
                                                      : "gptq";
-  const Method* found = find_method(name);
-  if (found == nullptr) {
+  if (!is_calibrated(name) && std::ranges::find(kUncalibrated, name) == kUncalibrated.end()) {
     refuse_option("--method", name, "rtn, search, awq, gptq, awq+gptq or repack");
   }
-  return *found;
+  return name;
 }
 
 }  // namespace
@@ -110,7 +99,7 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
     : options_(options),
       model_(model),
       target_(target),
-      method_(method_of(options, target).name),
+      method_(method_of(options, target)),
       path_(artifact_path(options, model, target, targets)),
       format_(linear_format(target.backend)),
       scheme_(*target.linears) {
@@ -170,13 +159,13 @@ void CheckpointJob::check_method() const {
                                    .remedy = "leave it out: errors are fed back in order of "
                                              "activation in any case"});
   }
-  if (options_.desc_act && !find_method(method_)->steps.feed_back) {
+  if (options_.desc_act && !steps_of(method_).feed_back) {
     refuse_option("--desc-act", "--method " + method_, "gptq or awq+gptq");
   }
   const bool floats = std::ranges::any_of(plan_.linears, [](const PlannedLinear& linear) {
     return linear.scheme.codes == CodeKind::float8;
   });
-  if (!floats || !find_method(method_)->calibrated) return;
+  if (!floats || !is_calibrated(method_)) return;
   throw FormatNotSupportedError({.where = "--method " + method_,
                                  .found = "8-bit floats",
                                  .expected = "integers",
@@ -195,15 +184,14 @@ LinearTask CheckpointJob::task() const {
 // give.
 bool CheckpointJob::is_sequential() const {
   const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
-  return find_method(method_)->steps.feed_back && options_.true_sequential && text;
+  return steps_of(method_).feed_back && options_.true_sequential && text;
 }
 
 bool CheckpointJob::needs_statistics() const {
-  const Method& method = *find_method(method_);
-  return method.calibrated && (method.steps.scale || !is_sequential());
+  return is_calibrated(method_) && (steps_of(method_).scale || !is_sequential());
 }
 
-bool CheckpointJob::needs_calibration() const { return find_method(method_)->calibrated; }
+bool CheckpointJob::needs_calibration() const { return is_calibrated(method_); }
 
 std::unique_ptr<StatisticsFile> CheckpointJob::open_statistics() const {
   if (!needs_statistics()) return nullptr;
@@ -218,10 +206,9 @@ std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
     const FinishedLinears& finished) const {
   LinearTask work = task();
   work.finished = &finished;
-  const Method& method = *find_method(method_);
   if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
-  if (!method.calibrated) return make_rounding_quantizer(work, method_ == "search");
-  CalibratedMethod steps = method.steps;
+  if (!is_calibrated(method_)) return make_rounding_quantizer(work, method_ == "search");
+  CalibratedMethod steps = steps_of(method_);
   steps.activation_groups = options_.desc_act;
   if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, steps);
   steps.mismatch_strength = options_.mismatch_strength;
@@ -316,7 +303,7 @@ ArtifactFacts CheckpointJob::facts() const {
 }
 
 LinearArtifact CheckpointJob::artifact() const {
-  const bool feeds_back = find_method(method_)->steps.feed_back;
+  const bool feeds_back = steps_of(method_).feed_back;
   LinearArtifact result{.scheme = scheme_,
                         .unquantized = plan_.unquantized,
                         .producer = "qwodel:" QWODEL_VERSION,

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <memory>
 
 #include "codecs/codec.h"
@@ -66,20 +65,6 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Target
   return options.output / (artifact_name(metadata, target.name) + ".gguf");
 }
 
-// The calibrated methods and what they do.
-struct Method {
-  std::string_view name;
-  CalibratedMethod steps;
-};
-constexpr std::array kCalibrated = {Method{"awq", {.scale = true, .feed_back = false}},
-                                    Method{"gptq", {.scale = false, .feed_back = true}},
-                                    Method{"awq+gptq", {.scale = true, .feed_back = true}}};
-
-const Method* find_calibrated(std::string_view name) {
-  const auto* found = std::ranges::find(kCalibrated, name, &Method::name);
-  return found == kCalibrated.end() ? nullptr : found;
-}
-
 void check_method(const std::string& method) {
   if (method.empty() || method == "search" || method == kRepack || GgufJob::is_calibrated(method))
     return;
@@ -98,7 +83,9 @@ std::string method_of(const PlannedTensor& tensor) {
 
 }  // namespace
 
-bool GgufJob::is_calibrated(std::string_view method) { return find_calibrated(method) != nullptr; }
+bool GgufJob::is_calibrated(std::string_view method) {
+  return find_calibrated_method(method) != nullptr;
+}
 
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
                  const ImportanceMatrix* importance, std::size_t targets, bool dry_run)
@@ -200,7 +187,7 @@ void GgufJob::run(ArtifactReport& report) const {
   std::unique_ptr<GgufCalibration> calibration;
   if (needs_statistics()) {
     calibration = std::make_unique<GgufCalibration>(options_, model_, inputs_, plan_,
-                                                    find_calibrated(options_.method)->steps,
+                                                    *find_calibrated_method(options_.method),
                                                     files_.front().path);
   }
   const TensorPlan& plan = calibration ? calibration->plan() : plan_;

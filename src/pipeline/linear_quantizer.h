@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "calibrate/statistics.h"
@@ -91,6 +92,9 @@ struct CalibratedMethod {
   float mismatch_strength = 1;     // how far it makes up for what earlier layers did; 0: not
   bool activation_groups = false;  // of GPTQ: groups are of columns in order of activation
 };
+
+// What awq, gptq and awq+gptq do, by their names; null for others.
+const CalibratedMethod* find_calibrated_method(std::string_view name);
 
 // With a statistics file, which must have second moments: scales are chosen under their diagonal.
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
