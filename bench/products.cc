@@ -9,7 +9,9 @@
 // primitive's (`wall_share`: of wall time), `peak` the primitive's as a share of what a core does
 // from registers, measured just after.
 //
-// Options: those of Google Benchmark.
+// Options: those of Google Benchmark. Set OMP_WAIT_POLICY=passive when more than one thread runs:
+// OpenMP's threads otherwise go on spinning after the primitive's round and take the cores from the
+// graph's.
 #include <benchmark/benchmark.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
