@@ -33,10 +33,16 @@ LOST = {"mistral", "mistral_old", "mixtral", "qwen2", "qwen3", "starcoder2", "qw
         "gemma3_old", "gemma3_vision", "minicpm_longrope"}
 
 
+ENCODERS = {"bert", "roberta", "distilbert"}  # predict no tokens; compare_coreml.py compares what they give
+
+
 def model_directories(paths, pattern):
     for path in paths:
         found = [path] if (path / "config.json").is_file() else sorted(p.parent for p in path.glob("*/config.json"))
-        yield from (p for p in found if fnmatch.fnmatch(p.name, pattern))
+        for directory in found:
+            kind = json.loads((directory / "config.json").read_text()).get("model_type")
+            if kind not in ENCODERS and fnmatch.fnmatch(directory.name, pattern):
+                yield directory
 
 
 def copy_model(source, target, keep_weights):
