@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "core/matrix.h"
 #include "graph/aligned_buffer.h"
+#include "io/positioned_file.h"
 
 namespace qwodel {
 
@@ -18,9 +20,6 @@ class HiddenStore {
   // system's.
   HiddenStore(std::vector<std::size_t> rows, std::size_t width, std::uint64_t memory,
               std::filesystem::path scratch);
-  ~HiddenStore();
-  HiddenStore(const HiddenStore&) = delete;
-  HiddenStore& operator=(const HiddenStore&) = delete;
 
   std::size_t width() const { return width_; }
   std::size_t batches() const { return rows_.size(); }
@@ -46,8 +45,8 @@ class HiddenStore {
   std::uint64_t tokens() const { return begins_.back(); }
 
  private:
-  void open_file();
-  void transfer(std::uint64_t row, float* to, const float* from, std::size_t count) const;
+  std::uint64_t offset_of(std::uint64_t row) const;
+  void read_batch(std::size_t batch, AlignedBuffer<float>& to) const;
 
   std::vector<std::size_t> rows_;
   std::vector<std::uint64_t> begins_;  // first row of each batch, and the end
@@ -55,7 +54,7 @@ class HiddenStore {
   std::size_t in_memory_ = 0;  // batches that stay in memory
   std::filesystem::path scratch_;
   std::vector<AlignedBuffer<float>> buffers_;
-  int file_ = -1;
+  std::optional<PositionedFile> file_;
 };
 
 }  // namespace qwodel
