@@ -36,11 +36,12 @@ constexpr std::array<std::pair<std::string_view, SplitBehavior>, 5> kBehaviors =
     {"MergedWithNext", SplitBehavior::merged_with_next},
 }};
 
+template <class E = ValidationError>
 [[noreturn]] void refuse(const std::string& source, std::string found, std::string expected) {
-  throw ValidationError({.where = source,
-                         .found = "pre_tokenizer with " + std::move(found),
-                         .expected = std::move(expected),
-                         .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
+  throw E({.where = source,
+           .found = "pre_tokenizer with " + std::move(found),
+           .expected = std::move(expected),
+           .remedy = "choose the pre-tokenizer with --tokenizer-pre NAME"});
 }
 
 SplitBehavior behavior_of(const Json& definition, SplitBehavior fallback,
@@ -136,7 +137,7 @@ void PreTokenizer::add(const Json& definition, const std::string& source, int de
     const bool valid = length != nullptr && length->is_number_unsigned() && *length > 0;
     add_step(FixedLengthStep{valid ? length->get<std::size_t>() : 5});
   } else {
-    refuse(source, fmt::format("the step \"{}\"", type), "a known step");
+    refuse<FormatNotSupportedError>(source, fmt::format("the step \"{}\"", type), "a known step");
   }
 }
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 #include "qwodel/error.h"
@@ -59,6 +60,7 @@ void expect_error(Action action, std::string_view part) {
     action();
     ADD_FAILURE() << "no error; expected one with \"" << part << '"';
   } catch (const E& error) {
+    EXPECT_EQ(typeid(error), typeid(E)) << error.what();
     const std::string text = error.what();
     EXPECT_NE(text.find(part), std::string::npos) << text;
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;

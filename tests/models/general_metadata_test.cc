@@ -9,23 +9,18 @@
 #include "io/json.h"
 #include "models/model_card.h"
 #include "models/model_id.h"
+#include "tests/formats/temp_directory.h"
 #include "tokenizer/utf8.h"
 
 namespace qwodel {
 namespace {
 
-// A directory with a given name that is removed with its files.
+// A directory with a given name.
 class NamedDirectory {
  public:
-  explicit NamedDirectory(const std::string& name) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "qwodel_XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-    path_ = root_ / name;
+  explicit NamedDirectory(const std::string& name) : path_(root_ / name) {
     std::filesystem::create_directory(path_);
   }
-  ~NamedDirectory() { std::filesystem::remove_all(root_); }
-  NamedDirectory(const NamedDirectory&) = delete;
-  NamedDirectory& operator=(const NamedDirectory&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
   void write(const std::string& name, const std::string& text) const {
@@ -33,7 +28,7 @@ class NamedDirectory {
   }
 
  private:
-  std::filesystem::path root_;
+  TempDirectory root_;
   std::filesystem::path path_;
 };
 

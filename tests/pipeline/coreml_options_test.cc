@@ -1,7 +1,6 @@
 // What a user asks of a Core ML package, against the model.
 #include "pipeline/coreml_options.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "qwodel/error.h"
+#include "tests/formats/temp_directory.h"
 
 namespace qwodel {
 namespace {
@@ -43,17 +43,6 @@ Pooling pooling(const std::string& asked, std::optional<std::uint64_t> of_checkp
   return options(encoder(), [&](auto& o) { o.pooling = asked; }, of_checkpoint).pooling;
 }
 
-template <typename Call>
-std::string refusal(ErrorCode code, Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  return "nothing was refused";
-}
-
 TEST(CoremlOptions, PoolAsAskedOrAsTheCheckpointSays) {
   EXPECT_EQ(pooling("none", kMean), Pooling::none);
   EXPECT_EQ(pooling("mean", kCls), Pooling::mean);
@@ -62,16 +51,14 @@ TEST(CoremlOptions, PoolAsAskedOrAsTheCheckpointSays) {
   EXPECT_EQ(pooling("model", kCls), Pooling::first);
 }
 
+// Error itself is a usage error here: what cannot be is a FormatNotSupportedError.
 TEST(CoremlOptions, RefusePoolingsWithoutAForm) {
-  const auto kNo = ErrorCode::not_supported;
-  EXPECT_THAT(refusal(kNo, [] { pooling("model", kLast); }), testing::HasSubstr("another pooling"));
-  EXPECT_THAT(refusal(kNo, [] { pooling("model", std::nullopt); }),
-              testing::HasSubstr("no pooling in modules.json"));
-  EXPECT_THAT(refusal(ErrorCode::usage, [] { pooling("max", kMean); }),
-              testing::HasSubstr("none, mean, cls or model"));
-  EXPECT_THAT(
-      refusal(ErrorCode::usage, [] { options(decoder(512), [](auto& o) { o.pooling = "mean"; }); }),
-      testing::HasSubstr("mean for a decoder"));
+  expect_error<FormatNotSupportedError>([] { pooling("model", kLast); }, "another pooling");
+  expect_error<FormatNotSupportedError>([] { pooling("model", std::nullopt); },
+                                        "no pooling in modules.json");
+  expect_error<Error>([] { pooling("max", kMean); }, "none, mean, cls or model");
+  expect_error<Error>([] { options(decoder(512), [](auto& o) { o.pooling = "mean"; }); },
+                      "mean for a decoder");
 }
 
 TEST(CoremlOptions, KeepStatesWhereTheSystemHasThemAndTheModelHasKeys) {
@@ -82,14 +69,12 @@ TEST(CoremlOptions, KeepStatesWhereTheSystemHasThemAndTheModelHasKeys) {
   EXPECT_FALSE(options(decoder(512), [](auto& o) { o.minimum_target = "ios17"; }).stateful);
   EXPECT_FALSE(options(decoder(512), [](auto& o) { o.sequence_lengths = {16}; }).stateful);
   EXPECT_FALSE(options(encoder(), asked_nothing).stateful);
-  EXPECT_THAT(refusal(ErrorCode::usage, [&] { options(encoder(), stateful); }),
-              testing::HasSubstr("stateful for an encoder"));
+  expect_error<Error>([&] { options(encoder(), stateful); }, "stateful for an encoder");
   const auto before_states = [](auto& o) {
     o.form = "stateful";
     o.minimum_target = "ios17";
   };
-  EXPECT_THAT(refusal(ErrorCode::not_supported, [&] { options(decoder(512), before_states); }),
-              testing::HasSubstr("ios18"));
+  expect_error<FormatNotSupportedError>([&] { options(decoder(512), before_states); }, "ios18");
 }
 
 TEST(CoremlOptions, TakeAContextWithinTheModels) {
@@ -99,8 +84,7 @@ TEST(CoremlOptions, TakeAContextWithinTheModels) {
   EXPECT_EQ(context(0, 512), 512);
   EXPECT_EQ(context(0, 8192), 2048);
   EXPECT_EQ(context(8192, 8192), 8192);
-  EXPECT_THAT(refusal(ErrorCode::not_supported, [&] { context(8193, 8192); }),
-              testing::HasSubstr("at most 8192"));
+  expect_error<FormatNotSupportedError>([&] { context(8193, 8192); }, "at most 8192");
 }
 
 TEST(CoremlOptions, EndTablesWithTheLongestCall) {
@@ -108,20 +92,19 @@ TEST(CoremlOptions, EndTablesWithTheLongestCall) {
     return [lengths](auto& o) { o.sequence_lengths = lengths; };
   };
   EXPECT_EQ(options(decoder(512), calls({16, 128, 64})).context_length, 128);
-  EXPECT_THAT(refusal(ErrorCode::not_supported, [&] { options(decoder(512), calls({513})); }),
-              testing::HasSubstr("at most 512"));
+  expect_error<FormatNotSupportedError>([&] { options(decoder(512), calls({513})); },
+                                        "at most 512");
   const auto beyond_the_context = [](auto& o) {
     o.context_length = 64;
     o.sequence_lengths = {128};
   };
-  EXPECT_THAT(refusal(ErrorCode::usage, [&] { options(decoder(512), beyond_the_context); }),
-              testing::HasSubstr("--context-length"));
+  expect_error<Error>([&] { options(decoder(512), beyond_the_context); }, "--context-length");
   const auto of_two_inputs = [](auto& o) {
     o.minimum_target = "ios17";
     o.sequence_lengths = {16, 32};
   };
-  EXPECT_THAT(refusal(ErrorCode::not_supported, [&] { options(encoder(), of_two_inputs); }),
-              testing::HasSubstr("2 lengths of two inputs"));
+  expect_error<FormatNotSupportedError>([&] { options(encoder(), of_two_inputs); },
+                                        "2 lengths of two inputs");
 }
 
 }  // namespace

@@ -156,7 +156,7 @@ TEST(PreTokenizer, RefusesWhatItCannotRun) {
   };
   expect_error<ValidationError>(make(split("(unclosed")), "(unclosed");
   expect_error<ValidationError>(make(split("[\\p{L}&&[^\\p{Han}]]+")), "intersections");
-  expect_error<ValidationError>(make({{"type", "Unheard"}}), "the step \"Unheard\"");
+  expect_error<FormatNotSupportedError>(make({{"type", "Unheard"}}), "the step \"Unheard\"");
   expect_error<ValidationError>(make({{"type", "Split"}}), "Split without pattern");
   expect_error<ValidationError>(make(split("a", "Sideways")), "Sideways");
   Json nested = kByteLevel;

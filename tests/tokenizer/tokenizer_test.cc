@@ -17,8 +17,8 @@
 namespace qwodel {
 namespace {
 
-#define EXPECT_ERROR(expression, part) \
-  expect_error<Error>([&] { static_cast<void>(expression); }, part)
+#define EXPECT_ERROR(kind, expression, part) \
+  expect_error<kind>([&] { static_cast<void>(expression); }, part)
 
 const std::filesystem::path kStories = QWODEL_SOURCE_DIR "/tests/data/models/stories260K-hf";
 
@@ -77,8 +77,9 @@ TEST(Tokenizer, EmptyTextHasOnlyItsSurroundings) {
 TEST(Tokenizer, RefusesIdsOutOfRange) {
   const Tokenizer tokenizer = load_tokenizer(kStories);
   const std::vector<std::uint32_t> ids = {5, 512};
-  EXPECT_ERROR(tokenizer.decode(ids), "512");
-  EXPECT_ERROR(tokenizer.decode(std::vector<std::uint32_t>{0xFFFFFFFF}), "ids below 512");
+  EXPECT_ERROR(ValidationError, tokenizer.decode(ids), "512");
+  EXPECT_ERROR(ValidationError, tokenizer.decode(std::vector<std::uint32_t>{0xFFFFFFFF}),
+               "ids below 512");
 }
 
 TEST(Tokenizer, InvalidUtf8IsReplaced) {
@@ -142,10 +143,10 @@ TEST(Tokenizer, ATokenOfAMillionCharacters) {
   EXPECT_EQ(from_json(document).encode("aaab"), (std::vector<std::uint32_t>{2, 0, 1}));
   // Where a token's length bounds the effort per character, such a token is refused.
   document["added_tokens"] = {{{"id", 5}, {"content", long_text}, {"special", true}}};
-  EXPECT_ERROR(from_json(document), "1000000 bytes");
+  EXPECT_ERROR(ValidationError, from_json(document), "1000000 bytes");
   const Json vocab = Json::array({Json::array({"<unk>", 0.0}), Json::array({long_text, -1.0})});
   const Json unigram = {{"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", vocab}}}};
-  EXPECT_ERROR(from_json(unigram), "1000000 bytes");
+  EXPECT_ERROR(ValidationError, from_json(unigram), "1000000 bytes");
 }
 
 TEST(Tokenizer, MergesThatFormACycleEnd) {
@@ -206,9 +207,9 @@ TEST(Tokenizer, FewAndManySymbolsAreJoinedAsTheDefinitionSays) {
 }
 
 TEST(Tokenizer, DamagedCharacterMapsAreRefusedOrHarmless) {
-  EXPECT_ERROR(Charsmap("abc", "map"), "map");
-  EXPECT_ERROR(Charsmap(std::string("\xFF\xFF\xFF\xFF", 4) + "x", "map"), "map");
-  EXPECT_ERROR(Charsmap(std::string("\x03\0\0\0abc", 7), "map"), "map");
+  EXPECT_ERROR(ValidationError, Charsmap("abc", "map"), "map");
+  EXPECT_ERROR(ValidationError, Charsmap(std::string("\xFF\xFF\xFF\xFF", 4) + "x", "map"), "map");
+  EXPECT_ERROR(ValidationError, Charsmap(std::string("\x03\0\0\0abc", 7), "map"), "map");
   // Offsets and replacements that lie outside.
   std::string bytes("\x10\0\0\0", 4);
   for (int i = 0; i < 16; ++i) bytes += static_cast<char>(0xF7 - i);
@@ -223,22 +224,22 @@ TEST(Tokenizer, RefusesStepsItDoesNotKnow) {
   for (const char* part : {"normalizer", "decoder", "post_processor", "pre_tokenizer"}) {
     Json document = small_bpe();
     document[part] = {{"type", "Unheard"}};
-    EXPECT_ERROR(from_json(document), "Unheard");
+    EXPECT_ERROR(FormatNotSupportedError, from_json(document), "Unheard");
   }
   Json document = small_bpe();
   document["post_processor"] = {{"type", "BertProcessing"}, {"sep", {"x", 9}}, {"cls", {"y", 1}}};
-  EXPECT_ERROR(from_json(document), "id 9");
+  EXPECT_ERROR(ValidationError, from_json(document), "id 9");
 }
 
 TEST(Tokenizer, RefusesADirectoryWithoutTokenizer) {
   const TempDirectory directory;
-  EXPECT_ERROR(load_tokenizer(directory.path()), "no tokenizer files");
+  EXPECT_ERROR(FormatNotSupportedError, load_tokenizer(directory.path()), "no tokenizer files");
 }
 
 TEST(Tokenizer, RefusesWordsThatCannotBeExpressed) {
   Json document = {{"model", {{"type", "WordLevel"}, {"vocab", {{"a", 0}}}}}};
   EXPECT_EQ(from_json(document).encode("a"), std::vector<std::uint32_t>{0});
-  EXPECT_ERROR(from_json(document).encode("b"), "no token for \"b\"");
+  EXPECT_ERROR(ValidationError, from_json(document).encode("b"), "no token for \"b\"");
 }
 
 GgufMetadata gguf_vocabulary(const char* model, std::vector<std::string> tokens) {
@@ -250,19 +251,22 @@ GgufMetadata gguf_vocabulary(const char* model, std::vector<std::string> tokens)
 }
 
 TEST(GgufTokenizer, RefusesDamagedVocabularies) {
-  EXPECT_ERROR(load_tokenizer(GgufMetadata(), "x.gguf"), "no tokenizer.ggml.model");
-  EXPECT_ERROR(load_tokenizer(gguf_vocabulary("rwkv", {"a"}), "x.gguf"), "rwkv");
-  EXPECT_ERROR(load_tokenizer(gguf_vocabulary("llama", {}), "x.gguf"), "no tokenizer.ggml.tokens");
-  EXPECT_ERROR(load_tokenizer(gguf_vocabulary("gpt2", {"a"}), "x.gguf"), "merges");
+  EXPECT_ERROR(ValidationError, load_tokenizer(GgufMetadata(), "x.gguf"),
+               "no tokenizer.ggml.model");
+  EXPECT_ERROR(FormatNotSupportedError, load_tokenizer(gguf_vocabulary("rwkv", {"a"}), "x.gguf"),
+               "rwkv");
+  EXPECT_ERROR(ValidationError, load_tokenizer(gguf_vocabulary("llama", {}), "x.gguf"),
+               "no tokenizer.ggml.tokens");
+  EXPECT_ERROR(ValidationError, load_tokenizer(gguf_vocabulary("gpt2", {"a"}), "x.gguf"), "merges");
   auto metadata = gguf_vocabulary("llama", {"a", "b"});
   metadata.set_array("tokenizer.ggml.scores", std::vector<float>{1});
-  EXPECT_ERROR(load_tokenizer(metadata, "x.gguf"), "1 scores");
+  EXPECT_ERROR(ValidationError, load_tokenizer(metadata, "x.gguf"), "1 scores");
   metadata.set_array("tokenizer.ggml.scores", std::vector<std::string>{"a", "b"});
-  EXPECT_ERROR(load_tokenizer(metadata, "x.gguf"), "another type");
+  EXPECT_ERROR(ValidationError, load_tokenizer(metadata, "x.gguf"), "another type");
   metadata = gguf_vocabulary("gpt2", {"a"});
   metadata.set_array("tokenizer.ggml.merges", std::vector<std::string>{"a a"});
   metadata.set("tokenizer.ggml.pre", "kimi-k2");
-  EXPECT_ERROR(load_tokenizer(metadata, "x.gguf"), "kimi-k2");
+  EXPECT_ERROR(FormatNotSupportedError, load_tokenizer(metadata, "x.gguf"), "kimi-k2");
 }
 
 TEST(GgufTokenizer, LongTokensAndLinesTakeSeconds) {
