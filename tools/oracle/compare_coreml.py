@@ -14,7 +14,7 @@ ORACLES is the folder of coreml_oracle.py; MODELS are Hugging Face directories. 
     lengths  several lengths of a call, a fixed one, the last token's logits only, against a stateless package of any length
     values   coremltools writes each package without compression; ours must read the same halves from both
 
-Tokens are those of --text, or random ones. One line per package; status 1 when one of them fails.
+Tokens are those of --text, or random ones; at most as many as the model has positions. One line per package; status 1 when one of them fails.
 """
 import argparse
 import functools
@@ -49,7 +49,9 @@ class Model:
     def __init__(self, path, arguments, folder):
         self.path, self.arguments, self.folder = pathlib.Path(path), arguments, pathlib.Path(folder)
         config = json.loads((self.path / "config.json").read_text())
-        self.vocab = config.get("text_config", config)["vocab_size"]
+        text = config.get("text_config", config)
+        self.vocab = text["vocab_size"]
+        self.count = min(arguments.count, text.get("max_position_embeddings", arguments.count))
         self.is_encoder = any(word in config["architectures"][0] for word in ("Bert", "Roberta"))
         self.forms = ENCODER_FORMS if self.is_encoder else DECODER_FORMS
 
@@ -59,12 +61,12 @@ class Model:
     @functools.cached_property
     def tokens(self):
         if not self.arguments.text:
-            return np.random.default_rng(1).integers(3, self.vocab, self.arguments.count).astype(np.int64)
+            return np.random.default_rng(1).integers(3, self.vocab, self.count).astype(np.int64)
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as start:
-            start.write(pathlib.Path(self.arguments.text).read_text()[:16 * self.arguments.count])
+            start.write(pathlib.Path(self.arguments.text).read_text()[:16 * self.count])
             start.flush()
             done = self.run("tokenize", self.path, "--text", start.name, "--json")
-        return np.array(json.loads(done.stdout)[:self.arguments.count], np.int64)
+        return np.array(json.loads(done.stdout)[:self.count], np.int64)
 
     @functools.cached_property
     def reference(self):

@@ -8,7 +8,7 @@ tokenizer files are used as they are, but for the changes of make_logit_goldens.
 sequences); their weights are replaced by those of tools/golden/recipe_weights.py, which are large enough for every
 operation to show, unless --keep-weights. Two sequences run, of 24 and 72 tokens (--lengths). Printed are the largest
 differences as a share of the logits' range: to transformers, and of `quantize --to gguf:F32` to the model itself.
-Models that transformers cannot load, or that have no graph, are listed as such. Status 1 when a difference is 2e-4
+Models that transformers cannot load, or that have no graph, are listed as such; encoders are left out. Status 1 when a difference is 2e-4
 or more; a GGUF that cannot hold what the class's config.json says (LOST below) counts as no failure.
 """
 import argparse
@@ -31,8 +31,6 @@ BOUND = 2e-4
 # What these models' config.json says and GGUF has no key for.
 LOST = {"mistral", "mistral_old", "mixtral", "qwen2", "qwen3", "starcoder2", "qwen3_moe", "gemma2", "gemma3",
         "gemma3_old", "gemma3_vision", "minicpm_longrope"}
-
-
 ENCODERS = {"bert", "roberta", "distilbert"}  # predict no tokens; compare_coreml.py compares what they give
 
 
