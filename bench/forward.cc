@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
   const std::size_t length = argc > 4 ? std::stoul(argv[4]) : 512;
   if (argc > 5) options.threads = std::stoi(argv[5]);
   const RunningModel model(options);
-  const Executor executor(model.graph, model.weights, executor_options(options));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(options, model.graph.hidden_size));
   std::mt19937 random(1);
   TokenSequences tokens;
   for (std::size_t s = 0; s < sequences; ++s) {

@@ -78,6 +78,7 @@ std::function<int()> add_calibrate(CLI::App& app, Common& common) {
   verb->add_flag("--resume", a->options.resume, "go on after an interrupted run");
   verb->add_option("--compute", a->options.run.compute, "matrix products in f32 or bf16; auto");
   verb->add_option("--threads", a->options.run.threads, "worker threads; 0: one per core");
+  add_max_memory(*verb, a->options.run.max_memory);
   verb->add_option("--arch-as", a->options.run.arch_as, "as for quantize");
   return [a, merge, &common] {
     if (merge->count() > 0) return run_merge(*a, common);

@@ -100,6 +100,7 @@ std::function<int()> add_eval(CLI::App& app, Common& common) {
                    "stop when the 95 % interval is within this share of the value (0.01: 1 %)");
   verb->add_option("--compute", options->run.compute, "matrix products in f32 or bf16; auto");
   verb->add_option("--threads", options->run.threads, "worker threads; 0: one per core");
+  add_max_memory(*verb, options->run.max_memory);
   verb->add_option("--arch-as", options->run.arch_as, "as for quantize");
   return [options, &common] {
     options->run.cancel = &common.cancel;

@@ -82,6 +82,13 @@ CLI::App* add_verb(CLI::App& app, Common& shared, const std::string& name,
   return verb;
 }
 
+void add_max_memory(CLI::App& verb, std::uint64_t& bytes) {
+  verb.add_option_function<std::string>(
+      "--max-memory",
+      [&bytes](const std::string& text) { bytes = parse_size("--max-memory", text); },
+      "memory for buffers, such as 4G");
+}
+
 }  // namespace qwodel::cli
 
 int main(int argc, char** argv) {

@@ -1,6 +1,7 @@
 #include "cli/quantize_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -86,6 +87,15 @@ void print_losses(const ArtifactReport& artifact) {
   print_table({"worst linears", "method", "nearest", "written", "scale ratio", "tokens"}, rows);
 }
 
+void print_phases(const ArtifactReport& artifact) {
+  if (artifact.phases.empty()) return;
+  std::vector<std::string> parts;
+  for (const PhaseTime& phase : artifact.phases) {
+    parts.push_back(fmt::format("{} {:.1f} s", phase.name, phase.seconds));
+  }
+  fmt::print("{}: {}\n", artifact.target, fmt::join(parts, ", "));
+}
+
 void print_summary(const QuantizeReport& report, bool is_plan) {
   std::vector<std::vector<std::string>> rows;
   for (const ArtifactReport& artifact : report.artifacts) {
@@ -106,11 +116,16 @@ nlohmann::ordered_json to_json(const QuantizeReport& report) {
   for (const ArtifactReport& artifact : report.artifacts) {
     nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
     for (const TensorReport& t : artifact.tensors) tensors.push_back(to_json(t));
+    nlohmann::ordered_json phases = nlohmann::ordered_json::array();
+    for (const PhaseTime& phase : artifact.phases) {
+      phases.push_back({{"name", phase.name}, {"seconds", phase.seconds}});
+    }
     artifacts.push_back({{"path", artifact.path.string()},
                          {"target", artifact.target},
                          {"bytes", artifact.bytes},
                          {"bits_per_weight", artifact.bits_per_weight},
-                         {"tensors", std::move(tensors)}});
+                         {"tensors", std::move(tensors)},
+                         {"phases", std::move(phases)}});
   }
   return {{"artifacts", std::move(artifacts)},
           {"peak_memory_bytes", report.peak_memory_bytes},
@@ -123,6 +138,7 @@ void print_report(const QuantizeReport& report, bool is_plan, bool verbose) {
   }
   print_summary(report, is_plan);
   for (const ArtifactReport& artifact : report.artifacts) print_losses(artifact);
+  for (const ArtifactReport& artifact : report.artifacts) print_phases(artifact);
 }
 
 }  // namespace qwodel::cli

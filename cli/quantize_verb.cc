@@ -16,7 +16,6 @@ struct Arguments {
   std::string model_option;
   std::string backend;
   std::string format;
-  std::string max_memory;
   std::string max_shard_size;
   std::string search = "reference";
   std::string target_size;
@@ -95,7 +94,7 @@ void add_coreml_options(CLI::App& verb, Arguments& a) {
 
 void add_run_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--threads", a.options.threads, "worker threads; 0: one per core");
-  verb.add_option("--max-memory", a.max_memory, "memory for buffers, such as 4G");
+  add_max_memory(verb, a.options.max_memory);
   verb.add_option("--max-shard-size", a.max_shard_size, "split the file into parts of this size");
   verb.add_flag("--dry-run", a.dry_run, "print the plan and stop");
   verb.add_flag("--force", a.options.force, "replace what is at the output path");
@@ -130,7 +129,6 @@ QuantizeOptions complete_options(Arguments& a, Common& common) {
     options.targets.push_back(a.format.empty() ? a.backend : a.backend + ":" + a.format);
   }
   if (options.targets.empty()) usage("--to", "nothing", "a target such as gguf:Q4_K_M");
-  if (!a.max_memory.empty()) options.max_memory = parse_size("--max-memory", a.max_memory);
   if (!a.max_shard_size.empty()) {
     options.max_shard_size = parse_size("--max-shard-size", a.max_shard_size);
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,5 +42,8 @@ std::function<int()> add_imatrix(CLI::App& app, Common& common);
 // Adds a subcommand with the options that all verbs share; `example` comes first in its help.
 CLI::App* add_verb(CLI::App& app, Common& common, const std::string& name,
                    const std::string& summary, const std::string& example);
+
+// Adds --max-memory, of verbs that run the model.
+void add_max_memory(CLI::App& verb, std::uint64_t& bytes);
 
 }  // namespace qwodel::cli

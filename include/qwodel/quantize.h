@@ -108,12 +108,18 @@ struct TensorReport {
   std::optional<CalibratedLinear> calibrated = std::nullopt;
 };
 
+struct PhaseTime {
+  std::string name;    // such as "model", "second moments", "feedback"
+  double seconds = 0;  // of wall time
+};
+
 struct ArtifactReport {
   std::filesystem::path path;  // of the first shard where there are several
   std::string target;          // "gguf:Q4_K_M"
   std::uint64_t bytes = 0;     // of all files
   double bits_per_weight = 0;  // of the tensors' data
   std::vector<TensorReport> tensors;
+  std::vector<PhaseTime> phases;  // of a method that runs with the model
 };
 
 struct QuantizeReport {

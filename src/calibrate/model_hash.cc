@@ -31,6 +31,7 @@ std::string hash_of_model(const Graph& graph, const GraphWeights& weights) {
       add(values.data(), static_cast<std::size_t>(size) * sizeof(float));
       if (first / step == kPlaces) break;
     }
+    weights.done_with(id);  // pages around the places are mapped with them
   }
   const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);

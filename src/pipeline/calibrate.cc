@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 
 #include "calibrate/corpus.h"
@@ -14,9 +15,14 @@ CalibrateReport calibrate(const CalibrateOptions& options) {
                 {.where = "-o", .found = "nothing", .expected = "a .qstats file", .remedy = ""});
   }
   const RunningModel model(options.run);
-  const Executor executor(model.graph, model.weights, executor_options(options.run));
+  ExecutorOptions settings = executor_options(options.run, model.graph.hidden_size);
+  settings.scratch = std::filesystem::absolute(options.output).parent_path();
+  const Executor executor(model.graph, model.weights, settings);
   const TokenSequences sequences =
       read_samples(model.source, model.graph.vocab_size, options.run.model, options.calibration);
+  const std::uint64_t cap = options.run.max_memory;
+  const std::uint64_t gram_memory =
+      cap > 0 ? std::min(options.gram_memory, cap / 4) : options.gram_memory;
   CalibrateReport report;
   report.tokens = sequences.tokens.size();
   report.sequences = sequences.size();
@@ -35,7 +41,7 @@ CalibrateReport calibrate(const CalibrateOptions& options) {
                      .resume = options.resume,
                      .replace = options.force,
                      .threads = options.run.threads,
-                     .gram_memory = options.gram_memory,
+                     .gram_memory = gram_memory,
                      .keep_every = std::chrono::duration<double>(options.keep_seconds)});
   report.resumed_stages = run.first_stage();
   run.run(executor, sequences);

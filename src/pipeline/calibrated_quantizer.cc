@@ -18,7 +18,10 @@ class CalibratedQuantizer final : public LinearQuantizer {
   CalibratedQuantizer(const LinearTask& task, const StatisticsFile& statistics,
                       const CalibratedMethod& method)
       : task_(task), statistics_(statistics), method_(method) {
-    if (method_.scale) folds_ = find_awq_folds(task, statistics);
+    if (method_.scale) {
+      folds_ =
+          measure(task.times, "channel scales", [&] { return find_awq_folds(task, statistics); });
+    }
     for (std::size_t i = 0; i < task.plan.linears.size(); ++i) {
       if (task.is_finished(i)) continue;
       const PlannedLinear& linear = task.plan.linears[i];

@@ -17,6 +17,7 @@ RunOptions run_options(const QuantizeOptions& options) {
   run.tokenizer_pre = options.tokenizer_pre;
   run.compute = options.compute;
   run.threads = options.threads;
+  run.max_memory = options.max_memory;
   run.progress = options.progress;
   run.cancel = options.cancel;
   return run;
@@ -25,7 +26,8 @@ RunOptions run_options(const QuantizeOptions& options) {
 ImportanceRun importance_of_text(const QuantizeOptions& options) {
   const RunOptions run = run_options(options);
   const RunningModel model(run);
-  const Executor executor(model.graph, model.weights, executor_options(run));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(run, model.graph.hidden_size));
   const TokenSequences sequences =
       read_samples(model.source, model.graph.vocab_size, options.model, options.calibration);
   const std::vector<InputSums> sums = collect_sums(model, executor, sequences, run.threads);
@@ -56,8 +58,11 @@ TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
 
 CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
                                  const Graph& graph) {
-  return {.sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
-          .options = executor_options(run_options(options))};
+  CalibrationPass pass{
+      .sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
+      .options = executor_options(run_options(options), graph.hidden_size)};
+  pass.options.scratch = std::filesystem::absolute(options.output).parent_path();
+  return pass;
 }
 
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

@@ -201,11 +201,13 @@ std::unique_ptr<StatisticsFile> CheckpointJob::open_statistics() const {
   return statistics;
 }
 
-std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(
-    const StatisticsFile* statistics, const CalibrationPass* calibration,
-    const FinishedLinears& finished) const {
+std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(const StatisticsFile* statistics,
+                                                               const CalibrationPass* calibration,
+                                                               const FinishedLinears& finished,
+                                                               PhaseTimes& times) const {
   LinearTask work = task();
   work.finished = &finished;
+  work.times = &times;
   if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
   if (!is_calibrated(method_)) return make_rounding_quantizer(work, method_ == "search");
   CalibratedMethod steps = steps_of(method_);
@@ -329,9 +331,9 @@ std::string CheckpointJob::run_key() const {
   if (!options_.statistics.empty()) add_file(options_.statistics, key);
   if (!options_.calibration.text.empty()) {
     add_file(options_.calibration.text, key);
-    key +=
-        fmt::format("{} {} {} {} {}\n", options_.calibration.samples, options_.calibration.seq_len,
-                    options_.compute, is_sequential(), options_.mismatch_strength);
+    key += fmt::format("{} {} {} {} {} {}\n", options_.calibration.samples,
+                       options_.calibration.seq_len, options_.compute, options_.max_memory,
+                       is_sequential(), options_.mismatch_strength);
   }
   return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
 }
@@ -363,8 +365,9 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     read_note(*note, row);
     meter.advance(row.bytes);
   }
+  PhaseTimes times;
   const auto quantizer =
-      make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished);
+      make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished, times);
   for (const std::string& message : quantizer->warnings()) {
     if (options_.warning) options_.warning(message);
   }
@@ -382,7 +385,8 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     meter.advance(row.bytes);
   });
   meter.finish();
-  writer.commit(*model_.weights, artifact());
+  times.measure("verification", [&] { writer.commit(*model_.weights, artifact()); });
+  report.phases = times.phases();
 }
 
 }  // namespace qwodel

@@ -47,7 +47,8 @@ class CheckpointJob final : public ArtifactJob {
   std::unique_ptr<StatisticsFile> open_statistics() const;
   std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics,
                                                   const CalibrationPass* calibration,
-                                                  const FinishedLinears& finished) const;
+                                                  const FinishedLinears& finished,
+                                                  PhaseTimes& times) const;
   void write(CheckpointWriter& writer, ArtifactReport& report) const;
 
   const QuantizeOptions& options_;

@@ -48,7 +48,8 @@ class Contestant {
   explicit Contestant(const RunOptions& options)
       : name_(options.model.string()),
         model_(options),
-        executor_(model_.graph, model_.weights, executor_options(options)) {
+        executor_(model_.graph, model_.weights,
+                  executor_options(options, model_.graph.hidden_size)) {
     require_logits(model_.graph, name_);
   }
 

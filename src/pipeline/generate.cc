@@ -37,7 +37,7 @@ GenerateReport generate(const RunOptions& options, const std::string& prompt,
   const RunningModel model(options);
   require_logits(model.graph, options.model.string());
   const auto tokenizer = tokenizer_for(model.source, options.model, {});
-  ExecutorOptions settings = executor_options(options);
+  ExecutorOptions settings = executor_options(options, model.graph.hidden_size);
   settings.progress = {};
   settings.weight_memory = kWeightMemory;
   const Executor executor(model.graph, model.weights, settings);

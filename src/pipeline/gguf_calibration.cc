@@ -50,7 +50,8 @@ void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
                                .plan = plan(),
                                .mismatch_strength = options.mismatch_strength,
                                .cancel = options.cancel,
-                               .threads = thread_count(options)});
+                               .threads = thread_count(options),
+                               .times = &times_});
   encoded_ = std::make_unique<EncodedTensors>(artifact, inputs_, plan(), sequence.tensors(),
                                               feedback_.get());
   sequence.run(calibration_pass(options, model_, graph_), *encoded_);

@@ -13,6 +13,7 @@
 #include "pipeline/gguf_feedback.h"
 #include "pipeline/gguf_folds.h"
 #include "pipeline/linear_quantizer.h"
+#include "pipeline/phase_times.h"
 #include "pipeline/source_model.h"
 #include "plan/tensor_plan.h"
 #include "qwodel/quantize.h"
@@ -40,6 +41,9 @@ class GgufCalibration {
   // Null: codecs encode all tensors by themselves.
   const RowEncoder* encoder() const;
 
+  // How long the parts of a true-sequential run took; nothing of others.
+  const std::vector<PhaseTime>& phases() const { return times_.phases(); }
+
   // What is done with a tensor of the plan, `method` without statistics.
   std::string method_of(const PlannedTensor& planned, const std::string& method) const;
 
@@ -55,6 +59,7 @@ class GgufCalibration {
   std::unique_ptr<GgufFolds> folds_;
   std::unique_ptr<GgufFeedback> feedback_;
   std::unique_ptr<EncodedTensors> encoded_;
+  PhaseTimes times_;
 };
 
 }  // namespace qwodel

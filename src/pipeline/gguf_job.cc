@@ -199,6 +199,7 @@ void GgufJob::run(ArtifactReport& report) const {
   for (const PlannedTensor& tensor : plan.tensors) {
     encoders.emplace_back(readers[tensor.input], inputs[tensor.input], tensor, rows);
   }
+  if (calibration) report.phases = calibration->phases();
   const auto errors = write_artifact(files_, encoders, write_options());
   for (std::size_t i = 0; i < errors.size(); ++i) {
     report.tensors[i].nmse = errors[i].nmse();

@@ -71,9 +71,9 @@ void GgufSequence::run(const CalibrationPass& calibration, EncodedTensors& encod
   const EncodedWeights weights(task_.graph, task_.plan, task_.weights, encoded);
   std::vector<LinearInput> inputs;
   for (const Step& step : steps_) inputs.push_back(step.input);
-  SequentialMoments pass(task_.graph, weights,
-                         task_.mismatch_strength > 0 ? &task_.weights : nullptr,
-                         calibration.sequences, calibration.options, inputs, task_.threads);
+  SequentialMoments pass(
+      task_.graph, weights, task_.mismatch_strength > 0 ? &task_.weights : nullptr,
+      calibration.sequences, calibration.options, inputs, task_.threads, task_.times);
   for (const Step& step : steps_) {
     pass.advance();
     std::vector<std::size_t> parts(static_cast<std::size_t>(step.input.parts));
@@ -92,12 +92,15 @@ void GgufSequence::encode(const Step& step, std::size_t index, const SecondMomen
   const std::string& name = task_.inputs[task_.plan.tensors[step.tensors.front()].input].name;
   const std::size_t d = moments.width();
   if (enough_for_feedback(moments.rows, d)) {
-    part.hessian = make_block_hessian(moments.matrix(), {}, name);
+    part.hessian = measure(task_.times, "factorization",
+                           [&] { return make_block_hessian(moments.matrix(), {}, name); });
     if (!cross.empty()) {
-      SecondMoments damped = moments;
-      damp_channels(damped);
-      const HessianFactor factor = factorize_hessian(damped.matrix(), {}, name);
-      threads_.execute([&] { part.shift = mismatch({cross.data(), d, d}, factor); });
+      measure(task_.times, "mismatch", [&] {
+        SecondMoments damped = moments;
+        damp_channels(damped);
+        const HessianFactor factor = factorize_hessian(damped.matrix(), {}, name);
+        threads_.execute([&] { part.shift = mismatch({cross.data(), d, d}, factor); });
+      });
     }
   }
   for (const std::size_t tensor : step.tensors) {
@@ -105,11 +108,13 @@ void GgufSequence::encode(const Step& step, std::size_t index, const SecondMomen
     const std::uint64_t rows = all / step.input.parts;
     const auto tasks = static_cast<std::size_t>((rows + kTaskRows - 1) / kTaskRows);
     throw_if_cancelled(task_.cancel);
-    threads_.run(tasks, [&](std::size_t i) {
-      const std::uint64_t first = i * kTaskRows;
-      encode_rows(tensor, index * rows + first,
-                  static_cast<std::size_t>(std::min<std::uint64_t>(kTaskRows, rows - first)), part,
-                  encoded);
+    measure(task_.times, "feedback", [&] {
+      threads_.run(tasks, [&](std::size_t i) {
+        const std::uint64_t first = i * kTaskRows;
+        encode_rows(tensor, index * rows + first,
+                    static_cast<std::size_t>(std::min<std::uint64_t>(kTaskRows, rows - first)),
+                    part, encoded);
+      });
     });
   }
 }

@@ -31,6 +31,7 @@ struct GgufSequenceTask {
   float mismatch_strength = 1;  // how far a tensor makes up for what earlier ones did; 0: not
   const CancelToken* cancel = nullptr;
   int threads = 1;
+  PhaseTimes* times = nullptr;  // may be null
 };
 
 class GgufSequence {

@@ -17,7 +17,8 @@ namespace {
 
 ImportanceRun run_text(const ImatrixOptions& options, ImatrixReport& report) {
   const RunningModel model(options.run);
-  const Executor executor(model.graph, model.weights, executor_options(options.run));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(options.run, model.graph.hidden_size));
   const TokenSequences chunks =
       read_chunks(model, options.run.model, options.text, options.context, options.chunks);
   const std::vector<InputSums> sums = collect_sums(model, executor, chunks, options.run.threads);

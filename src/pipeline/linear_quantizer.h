@@ -17,6 +17,7 @@
 #include "graph/executor.h"
 #include "graph/graph.h"
 #include "kernels/error_sums.h"
+#include "pipeline/phase_times.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
 #include "qwodel/progress.h"
@@ -44,6 +45,7 @@ struct LinearTask {
   const CancelToken* cancel = nullptr;
   int threads = 1;
   const FinishedLinears* finished = nullptr;  // null: none
+  PhaseTimes* times = nullptr;                // may be null
 
   bool is_finished(std::size_t linear) const {
     return finished != nullptr && finished->contains(linear);

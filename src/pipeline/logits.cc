@@ -37,7 +37,8 @@ LogitsReport write_logits(const RunOptions& options, std::span<const std::uint32
                           const std::filesystem::path& output) {
   const RunningModel model(options);
   require_logits(model.graph, options.model.string());
-  const Executor executor(model.graph, model.weights, executor_options(options));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(options, model.graph.hidden_size));
   TokenSequences sequences;
   sequences.append(tokens);
   const auto start = std::chrono::steady_clock::now();

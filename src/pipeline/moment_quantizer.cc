@@ -39,11 +39,13 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
     for (const std::size_t i : linears) round(i, moments, sink);
     return;
   }
-  const HessianFactor factor =
-      factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
+  const HessianFactor factor = measure(task_.times, "factorization", [&] {
+    return factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
+  });
   std::vector<float> shift;
   if (!cross.empty()) {
-    threads_.execute([&] { shift = mismatch({cross.data(), d, d}, factor); });
+    measure(task_.times, "mismatch",
+            [&] { threads_.execute([&] { shift = mismatch({cross.data(), d, d}, factor); }); });
   }
   for (const std::size_t i : linears) {
     throw_if_cancelled(task_.cancel);
@@ -138,15 +140,20 @@ void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
                          .errors = {},
                          .method = method_.scale ? "awq+gptq" : "gptq"};
   if (mismatch.data != nullptr) {
-    threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
+    measure(task_.times, "mismatch", [&] {
+      threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
+    });
   }
   const OutputLossSample wanted(target);
-  fit(target, factor, result.matrix);
-  threads_.execute([&] { gptq(target, factor, result.matrix); });
-  result.errors = matrix_errors(view, result.matrix);
-  result.calibrated = describe(i, view, wanted, result.matrix, moments);
-  result.calibrated->damp_percent = factor.damp_percent;
-  sink(i, result);
+  measure(task_.times, "scale search", [&] { fit(target, factor, result.matrix); });
+  measure(task_.times, "feedback",
+          [&] { threads_.execute([&] { gptq(target, factor, result.matrix); }); });
+  measure(task_.times, "report", [&] {
+    result.errors = matrix_errors(view, result.matrix);
+    result.calibrated = describe(i, view, wanted, result.matrix, moments);
+    result.calibrated->damp_percent = factor.damp_percent;
+  });
+  measure(task_.times, "writing", [&] { sink(i, result); });
 }
 
 }  // namespace qwodel

@@ -132,6 +132,7 @@ class RunStatistics {
     calibration.run.arch_as = options.arch_as;
     calibration.run.compute = options.compute;
     calibration.run.threads = options.threads;
+    calibration.run.max_memory = options.max_memory;
     calibration.run.progress = options.progress;
     calibration.run.cancel = options.cancel;
     calibration.calibration = options.calibration;
@@ -184,7 +185,8 @@ class RunStatistics {
         {"text_time", time(options.calibration.text)},
         {"samples", options.calibration.samples},
         {"seq_len", options.calibration.seq_len},
-        {"compute", options.compute}};
+        {"compute", options.compute},
+        {"max_memory", options.max_memory}};
     return settings.dump();
   }
 

@@ -20,8 +20,9 @@ struct RunningModel {
   CheckpointWeights weights;
 };
 
-// ExecutorOptions for what a user said. Throws ValidationError (usage) for an unknown compute type.
-ExecutorOptions executor_options(const RunOptions& options);
+// ExecutorOptions for what a user said, for a model of such a width. Throws ValidationError (usage)
+// for an unknown compute type.
+ExecutorOptions executor_options(const RunOptions& options, std::uint64_t hidden_size);
 
 // "f32" or "bf16".
 std::string name_of(ComputeType compute);

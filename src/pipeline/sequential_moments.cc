@@ -44,9 +44,11 @@ struct SequentialMoments::PartSums {
 SequentialMoments::SequentialMoments(const Graph& graph, const GraphWeights& weights,
                                      const GraphWeights* original, const TokenSequences& sequences,
                                      const ExecutorOptions& options,
-                                     std::vector<LinearInput> inputs, int threads)
+                                     std::vector<LinearInput> inputs, int threads,
+                                     PhaseTimes* times)
     : inputs_(std::move(inputs)),
       threads_(threads),
+      times_(times),
       executor_(graph, weights, options),
       pass_(executor_, sequences, cuts_of(inputs_)) {
   if (original == nullptr) return;
@@ -55,8 +57,8 @@ SequentialMoments::SequentialMoments(const Graph& graph, const GraphWeights& wei
 }
 
 const LinearInput* SequentialMoments::advance() {
-  if (!pass_.advance()) return nullptr;
-  if (original_) original_->advance();
+  if (!measure(times_, "model", [&] { return pass_.advance(); })) return nullptr;
+  if (original_) measure(times_, "original model", [&] { original_->advance(); });
   return &inputs_[next_++];
 }
 
@@ -68,10 +70,15 @@ void SequentialMoments::visit(std::span<const std::size_t> parts, const Visit& v
   const bool compared = original_.has_value() && input.kind == InputParts::whole;
   while (!parts.empty()) {
     const auto next = parts.first(std::min(at_once, parts.size()));
-    for (const PartSums& sums : collect(next)) {
-      const SecondMoments moments = sums.moments(width);
-      visit(sums.part, moments,
-            compared && sums.rows > 0 ? cross_moments(sums.rows) : std::vector<float>());
+    const auto all = measure(times_, "second moments", [&] { return collect(next); });
+    for (const PartSums& sums : all) {
+      const SecondMoments moments =
+          measure(times_, "second moments", [&] { return sums.moments(width); });
+      std::vector<float> cross;
+      if (compared && sums.rows > 0) {
+        cross = measure(times_, "mismatch", [&] { return cross_moments(sums.rows); });
+      }
+      visit(sums.part, moments, cross);
     }
     parts = parts.subspan(next.size());
   }

@@ -14,16 +14,17 @@
 #include "graph/segmented_pass.h"
 #include "graph/task_threads.h"
 #include "methods/second_moments.h"
+#include "pipeline/phase_times.h"
 
 namespace qwodel {
 
 class SequentialMoments {
  public:
   // Stops at `inputs`, in the order of the graph. `weights` may change between stops. `original`,
-  // the weights of the model to compare with, may be null. Everything outlives it.
+  // the weights of the model to compare with, and `times` may be null. Everything outlives it.
   SequentialMoments(const Graph& graph, const GraphWeights& weights, const GraphWeights* original,
                     const TokenSequences& sequences, const ExecutorOptions& options,
-                    std::vector<LinearInput> inputs, int threads);
+                    std::vector<LinearInput> inputs, int threads, PhaseTimes* times);
 
   // Runs on to the next of the inputs; null after the last. Throws as Executor::forward().
   const LinearInput* advance();
@@ -43,6 +44,7 @@ class SequentialMoments {
 
   std::vector<LinearInput> inputs_;
   TaskThreads threads_;
+  PhaseTimes* times_;
   Executor executor_;
   SegmentedPass pass_;
   std::optional<Executor> original_executor_;

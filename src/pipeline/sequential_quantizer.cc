@@ -45,7 +45,10 @@ class SequentialQuantizer final : public LinearQuantizer {
   SequentialQuantizer(const LinearTask& task, const StatisticsFile* statistics,
                       const CalibrationPass& calibration, const CalibratedMethod& method)
       : task_(task), calibration_(calibration), method_(method) {
-    if (method_.scale) folds_ = find_awq_folds(task, *statistics);
+    if (method_.scale) {
+      folds_ =
+          measure(task.times, "channel scales", [&] { return find_awq_folds(task, *statistics); });
+    }
     find_inputs();
   }
 
@@ -68,8 +71,8 @@ class SequentialQuantizer final : public LinearQuantizer {
       fold_weights(task_, folds_, *originals);
     }
     SequentialMoments moments(task_.graph, weights, originals ? &*originals : nullptr,
-                              calibration_.sequences, calibration_.options, inputs(),
-                              task_.threads);
+                              calibration_.sequences, calibration_.options, inputs(), task_.threads,
+                              task_.times);
     std::size_t stage = 0;
     while (const LinearInput* at = moments.advance()) {
       throw_if_cancelled(task_.cancel);

@@ -44,6 +44,19 @@ TEST_F(CommandLine, QuantizeWritesOneFileAndReportsIt) {
   EXPECT_TRUE(report.contains("seconds"));
 }
 
+TEST_F(CommandLine, AMemoryCapIsForEveryRunOfAModel) {
+  const std::string text =
+      " --ctx 128 --chunks 8 --text " QWODEL_SOURCE_DIR "/tests/data/alice.txt";
+  const double whole = run_json("eval " + kModel + text)["perplexity"].get<double>();
+  const double capped =
+      run_json("eval " + kModel + text + " --max-memory 500K")["perplexity"].get<double>();
+  EXPECT_GT(whole, 1);
+  EXPECT_NEAR(capped, whole, 1e-5 * whole);
+  const std::string calibrate = "calibrate " + kModel + " --samples 8 --seq-len 128 -o ";
+  EXPECT_EQ(run(calibrate + path("a.qstats") + " --max-memory 500K").status, 0);
+  EXPECT_EQ(run(calibrate + path("b.qstats") + " --max-memory much").status, 2);
+}
+
 TEST_F(CommandLine, TheOlderFormIsTheSameThing) {
   ASSERT_EQ(run("quantize -b gguf -f q4_k_m -m " + kModel + " -o " + path("dir")).status, 0);
   ASSERT_EQ(run("quantize " + kModel + " --to gguf:Q4_K_M -o " + path("b.gguf")).status, 0);

@@ -50,10 +50,12 @@ TEST(Executor, TheCacheGivesThePrefillsLogits) {
   const RunningModel model(stories());
   TokenSequences sequences;
   sequences.append(ids(40));
-  const auto want = all_logits(model, sequences, executor_options(stories()));
+  const auto want =
+      all_logits(model, sequences, executor_options(stories(), model.graph.hidden_size));
   const float range = range_of(want);
   ASSERT_GT(range, 1.0f);
-  const Executor executor(model.graph, model.weights, executor_options(stories()));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(stories(), model.graph.hidden_size));
   KvCache cache;
   const std::span<const std::uint32_t> tokens(sequences.tokens);
   executor.extend(cache, tokens.first(9));
@@ -91,7 +93,7 @@ TEST(Executor, SequencesDoNotSeeEachOther) {
   both.append(ids(50, 11));
   TokenSequences second;
   second.append(ids(50, 11));
-  const auto options = executor_options(stories());
+  const auto options = executor_options(stories(), model.graph.hidden_size);
   const auto together = all_logits(model, both, options);
   const auto alone = all_logits(model, second, options);
   const std::size_t skipped = together.size() - alone.size();
@@ -119,7 +121,8 @@ TEST(Executor, Bf16StaysCloseToF32) {
 
 TEST(Executor, RefusesTokensOutOfRange) {
   const RunningModel model(stories());
-  const Executor executor(model.graph, model.weights, executor_options(stories()));
+  const Executor executor(model.graph, model.weights,
+                          executor_options(stories(), model.graph.hidden_size));
   TokenSequences sequences;
   sequences.append(std::vector<std::uint32_t>{1, 512});
   EXPECT_THROW(executor.forward(sequences), ValidationError);
@@ -150,7 +153,8 @@ TEST(Executor, NamesTheStageWhoseActivationsAreNotFinite) {
   ASSERT_NE(weight, model.graph.weights.end());
   const DamagedWeights damaged(model.weights,
                                static_cast<WeightId>(weight - model.graph.weights.begin()));
-  const Executor executor(model.graph, damaged, executor_options(stories()));
+  const Executor executor(model.graph, damaged,
+                          executor_options(stories(), model.graph.hidden_size));
   TokenSequences sequences;
   sequences.append(ids(20));
   try {
@@ -165,7 +169,7 @@ TEST(Executor, StopsWhenCancelled) {
   const RunningModel model(stories());
   CancelToken cancel;
   cancel.cancel();
-  ExecutorOptions options = executor_options(stories());
+  ExecutorOptions options = executor_options(stories(), model.graph.hidden_size);
   options.cancel = &cancel;
   const Executor executor(model.graph, model.weights, options);
   TokenSequences sequences;

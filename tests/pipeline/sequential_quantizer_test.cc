@@ -1,6 +1,7 @@
 // Whole runs of true-sequential GPTQ on a real model.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -100,6 +101,42 @@ TEST_F(SequentialGptq, AnInterruptedRunGoesOnToTheSameBytes) {
       EXPECT_EQ(found->loss_after, expected->loss_after);
     }
   }
+}
+
+// Hidden states of most batches are in a file then, and batches are smaller.
+TEST_F(SequentialGptq, AMemoryCapChangesRoundingsOnly) {
+  QuantizeOptions capped = options("capped", "gptq");
+  capped.max_memory = 1 << 20;
+  const QuantizeReport expected = quantize(options("whole", "gptq"));
+  const QuantizeReport found = quantize(capped);
+  double difference = 0;
+  double total = 0;
+  for (std::size_t i = 0; i < expected.artifacts[0].tensors.size(); ++i) {
+    const auto& wanted = expected.artifacts[0].tensors[i].calibrated;
+    if (!wanted) continue;
+    total += *wanted->loss_after;
+    difference +=
+        std::abs(*found.artifacts[0].tensors[i].calibrated->loss_after - *wanted->loss_after);
+  }
+  EXPECT_GT(total, 0);
+  EXPECT_LT(difference, 0.02 * total);
+}
+
+// Phases do not overlap, and are parts of the run.
+TEST_F(SequentialGptq, ReportsWhereTheTimeWent) {
+  const QuantizeReport report = quantize(options("whole", "awq+gptq"));
+  std::vector<std::string> names;
+  double seconds = 0;
+  for (const PhaseTime& phase : report.artifacts[0].phases) {
+    names.push_back(phase.name);
+    EXPECT_GT(phase.seconds, 0) << phase.name;
+    seconds += phase.seconds;
+  }
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"channel scales", "model", "original model", "second moments",
+                                      "mismatch", "factorization", "scale search", "feedback",
+                                      "report", "writing", "verification"}));
+  EXPECT_LE(seconds, report.seconds);
 }
 
 // Every linear with what was done to it.
