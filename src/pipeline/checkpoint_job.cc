@@ -308,6 +308,7 @@ LinearArtifact CheckpointJob::artifact() const {
   const bool feeds_back = steps_of(method_).feed_back;
   LinearArtifact result{.scheme = scheme_,
                         .unquantized = plan_.unquantized,
+                        .outside = plan_.outside,
                         .producer = "qwodel:" QWODEL_VERSION,
                         .method = method_,
                         .damp_percent = feeds_back ? HessianOptions{}.damp_percent : 0,

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kSuffix = ".weight";
 constexpr std::string_view kTiedHead = "lm_head";
+constexpr std::string_view kBase = "model.";
 
 // Router logits, or a gate of one value per token: their rounding moves tokens between experts.
 bool decides_routing(const Stage& stage, const Op& op) {
@@ -31,6 +32,7 @@ class Planner {
           const GroupIntScheme* scheme)
       : spec_(spec), graph_(graph), scheme_(scheme) {
     for (const SourceTensor& tensor : tensors) shapes_.emplace(tensor.name, &tensor.shape);
+    find_outside(tensors);
   }
 
   LinearPlan run() {
@@ -58,6 +60,31 @@ class Planner {
   }
 
  private:
+  void find_outside(const std::vector<SourceTensor>& tensors) {
+    std::set<std::string_view> inside;  // all modules that hold a weight of the graph
+    for (const std::string& name : spec_.sources) {
+      for (std::size_t dot = name.find('.'); dot != std::string::npos;
+           dot = name.find('.', dot + 1)) {
+        inside.insert(std::string_view(name).substr(0, dot));
+      }
+    }
+    std::set<std::string> found;
+    for (const SourceTensor& tensor : tensors) {
+      const std::string_view name = tensor.name;
+      if (tensor.shape.size() != 2 || !name.ends_with(kSuffix)) continue;
+      std::size_t dot = name.find('.');
+      while (dot != std::string_view::npos && inside.contains(name.substr(0, dot))) {
+        dot = name.find('.', dot + 1);
+      }
+      if (dot == std::string_view::npos) continue;
+      std::string_view module = name.substr(0, dot);
+      if (module.starts_with(kBase)) module.remove_prefix(kBase.size());
+      found.emplace(module);
+    }
+    found.erase(std::string(kTiedHead));
+    plan_.outside.assign(found.begin(), found.end());
+  }
+
   void add(WeightId weight, std::size_t part, bool keep, bool by_head) {
     const TensorView& view = spec_.tensors[graph_.weights[weight].tensor].parts[part];
     const std::string& name = spec_.sources[view.source];

@@ -29,6 +29,8 @@ struct PlannedLinear {
 struct LinearPlan {
   std::vector<PlannedLinear> linears;    // in the order the graph reads them
   std::vector<std::string> unquantized;  // modules of linears that keep their type
+  std::vector<std::string> outside;      // modules with weights that the graph does not know, the
+                                         // outermost each and without "model.": "vision_tower"
 };
 
 // All linears get `scheme`. `tensors` are those the spec was made from. Throws

@@ -28,6 +28,7 @@ struct LinearArtifact {
   std::vector<QuantizedModule> linears = {};  // all of them, in order
   std::vector<std::string> unquantized = {};  // module names of linears left in 16 bits, "lm_head"
                                               // among them
+  std::vector<std::string> outside = {};      // LinearPlan::outside
   std::string producer = {};                  // "qwodel:0.1.0"
   std::string method = {};                    // "gptq"
   double damp_percent = 0;                    // GPTQ's, before it had to grow; 0: another method

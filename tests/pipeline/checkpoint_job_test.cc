@@ -42,6 +42,29 @@ std::vector<float> values_of(const WeightTensor& tensor) {
   return values;
 }
 
+// A runtime makes quantized linears of a vision tower, too, unless it is told not to.
+TEST(CheckpointIgnore, NamesWhatTheGraphDoesNotKnow) {
+  const TempDirectory temporary;
+  TinyLlama model;
+  model.extra = {{"vision_tower.layers.0.mlp.fc1.weight", {256, 256}},
+                 {"vision_tower.layers.0.norm.weight", {256}},
+                 {"model.audio_tower.proj.weight", {256, 256}}};
+  model.write(temporary / "model");
+  const auto config = [&](const std::string& target) {
+    QuantizeOptions options;
+    options.model = temporary / "model";
+    options.output = temporary / target;
+    options.targets = {target};
+    options.method = "rtn";
+    quantize(options);
+    return read_json(temporary / target / "config.json")["quantization_config"];
+  };
+  EXPECT_EQ(config("ct:W4A16")["ignore"],
+            Json({"lm_head", "re:.*audio_tower\\..*", "re:.*vision_tower\\..*"}));
+  EXPECT_EQ(config("awq")["modules_to_not_convert"],
+            Json({"lm_head", "audio_tower", ".*audio_tower", "vision_tower", ".*vision_tower"}));
+}
+
 TEST_P(CheckpointJobs, LinearsAreCloseAndTheRestIsCopied) {
   TinyLlama().write(directory_ / "model");
   const QuantizeReport report = quantize(options(GetParam()));

@@ -22,6 +22,8 @@ struct TinyLlama {
   std::uint64_t layers = 2;
   std::uint64_t vocab = 512;  // the shipped tokenizer's size
   std::uint64_t experts = 0;  // of a layer: then it is a Mixtral
+  // Tensors besides, by name and shape.
+  std::vector<std::pair<std::string, std::vector<std::uint64_t>>> extra = {};
   // Called with every tensor's name and values before they are written.
   std::function<void(const std::string&, std::vector<float>&)> edit;
 
@@ -42,6 +44,7 @@ struct TinyLlama {
       all.push_back({p + "input_layernorm.weight", {hidden}});
       all.push_back({p + "post_attention_layernorm.weight", {hidden}});
     }
+    all.insert(all.end(), extra.begin(), extra.end());
     return all;
   }
 

@@ -60,12 +60,17 @@ class AwqFormat final : public LinearFormat {
   }
 
   Json quantization_config(const LinearArtifact& artifact) const override {
+    std::vector<std::string> kept = artifact.unquantized;
+    for (const std::string& module : artifact.outside) {
+      kept.push_back(module);         // vLLM looks for it within a name,
+      kept.push_back(".*" + module);  // transformers for the pattern from a name's beginning on
+    }
     return {{"quant_method", "awq"},
             {"bits", artifact.scheme.bits},
             {"group_size", artifact.scheme.group_size},
             {"zero_point", !artifact.scheme.symmetric},
             {"version", "gemm"},
-            {"modules_to_not_convert", artifact.unquantized}};
+            {"modules_to_not_convert", kept}};
   }
 
  private:

@@ -92,12 +92,19 @@ class CompressedTensorsFormat final : public LinearFormat {
     for (std::size_t i = 0; i < groups.size(); ++i) {
       config_groups[fmt::format("group_{}", i)] = to_json(groups[i]);
     }
+    std::vector<std::string> ignored = artifact.unquantized;
+    for (const std::string& module : artifact.outside) {
+      ignored.push_back(fmt::format("re:.*{}\\..*", module));
+    }
     const std::string_view format = format_of(groups.front().scheme);
     const bool one = std::ranges::all_of(
         groups, [&](const Group& group) { return format_of(group.scheme) == format; });
-    return {{"quant_method", "compressed-tensors"}, {"format", one ? format : "mixed-precision"},
-            {"quantization_status", "compressed"},  {"config_groups", config_groups},
-            {"ignore", artifact.unquantized},       {"kv_cache_scheme", nullptr},
+    return {{"quant_method", "compressed-tensors"},
+            {"format", one ? format : "mixed-precision"},
+            {"quantization_status", "compressed"},
+            {"config_groups", config_groups},
+            {"ignore", ignored},
+            {"kv_cache_scheme", nullptr},
             {"global_compression_ratio", nullptr}};
   }
 
