@@ -56,13 +56,18 @@ TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
   return sample_corpus(corpus, options.samples, options.seq_len);
 }
 
+ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph& graph) {
+  ExecutorOptions settings = executor_options(run_options(options), graph.hidden_size);
+  if (!options.output.empty()) {
+    settings.scratch = std::filesystem::absolute(options.output).parent_path();
+  }
+  return settings;
+}
+
 CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
                                  const Graph& graph) {
-  CalibrationPass pass{
-      .sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
-      .options = executor_options(run_options(options), graph.hidden_size)};
-  pass.options.scratch = std::filesystem::absolute(options.output).parent_path();
-  return pass;
+  return {.sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
+          .options = calibration_settings(options, graph)};
 }
 
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

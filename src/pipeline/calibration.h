@@ -17,6 +17,9 @@ namespace qwodel {
 TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
                             const std::filesystem::path& path, const CalibrationOptions& options);
 
+// How the model runs for a quantization; hidden states that find no room go beside the output.
+ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph& graph);
+
 // The calibration text of a quantization, and how it is run.
 CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
                                  const Graph& graph);

@@ -265,6 +265,14 @@ std::vector<std::string> CheckpointJob::warnings() const {
 
 void CheckpointJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
 
+CalibrationWork CheckpointJob::calibration_work() const {
+  const CalibratedMethod steps = steps_of(method_);
+  return {.statistics = needs_statistics() && options_.statistics.empty(),
+          .scaled = steps.scale,
+          .sequential = is_sequential(),
+          .compared = is_sequential() && options_.mismatch_strength > 0};
+}
+
 // A thread holds the linear it works on as floats, codes and packed; the smallest linear is rounded
 // to see how long a value takes.
 Forecast CheckpointJob::forecast() const {
@@ -284,9 +292,13 @@ Forecast CheckpointJob::forecast() const {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   constexpr std::uint64_t kBytesPerValue = 4 + 1 + 1;
-  return {.peak_memory_bytes = resident_memory() + threads * size(largest) * kBytesPerValue,
-          .encode_seconds =
-              seconds * static_cast<double>(values) / static_cast<double>(size(sample) * threads)};
+  Forecast result{.peak_memory_bytes = resident_memory() + threads * size(largest) * kBytesPerValue,
+                  .encode_seconds = seconds * static_cast<double>(values) /
+                                    static_cast<double>(size(sample) * threads)};
+  const Forecast run = forecast_calibration(model_, graph_, options_, calibration_work());
+  result.peak_memory_bytes += run.peak_memory_bytes;
+  result.encode_seconds += run.encode_seconds;
+  return result;
 }
 
 ArtifactFacts CheckpointJob::facts() const {

@@ -8,6 +8,7 @@
 
 #include "calibrate/statistics.h"
 #include "pipeline/artifact_job.h"
+#include "pipeline/calibration_forecast.h"
 #include "pipeline/checkpoint_writer.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
@@ -39,6 +40,7 @@ class CheckpointJob final : public ArtifactJob {
  private:
   void choose_repacking();
   void refuse_codes() const;
+  CalibrationWork calibration_work() const;
   void check_method() const;
   LinearTask task() const;
   LinearArtifact artifact() const;

@@ -8,7 +8,9 @@
 #include "codecs/codec.h"
 #include "formats/tensor_info.h"
 #include "io/atomic_file.h"
+#include "models/build_graph.h"
 #include "models/general_metadata.h"
+#include "pipeline/calibration_forecast.h"
 #include "pipeline/forecast.h"
 #include "pipeline/gguf_calibration.h"
 #include "pipeline/tile_encoder.h"
@@ -181,7 +183,22 @@ WriteOptions GgufJob::write_options() const {
   return result;
 }
 
-Forecast GgufJob::forecast() const { return forecast_run(model_, inputs_, plan_, write_options()); }
+Forecast GgufJob::forecast() const {
+  Forecast result = forecast_run(model_, inputs_, plan_, write_options());
+  if (!needs_statistics()) return result;
+  const CalibratedMethod& steps = *find_calibrated_method(options_.method);
+  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
+  const bool sequential = steps.feed_back && options_.true_sequential && text;
+  const Forecast run =
+      forecast_calibration(model_, build_graph(model_.spec), options_,
+                           {.statistics = options_.statistics.empty(),
+                            .scaled = steps.scale,
+                            .sequential = sequential,
+                            .compared = sequential && options_.mismatch_strength > 0});
+  result.peak_memory_bytes += run.peak_memory_bytes;
+  result.encode_seconds += run.encode_seconds;
+  return result;
+}
 
 void GgufJob::run(ArtifactReport& report) const {
   std::unique_ptr<GgufCalibration> calibration;

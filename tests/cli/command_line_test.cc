@@ -99,6 +99,30 @@ TEST_F(CommandLine, PlanForetellsTheMemoryOfTheRun) {
   EXPECT_NE(table.find("forecast: "), std::string::npos) << table;
 }
 
+// Of a run that calibrates, the model's part is foretold, too.
+TEST_F(CommandLine, PlanForetellsTheMemoryOfACalibratedRun) {
+  if (kSanitized) GTEST_SKIP() << "shadow memory is not the program's";
+  TinyLlama model;
+  model.hidden = 512;
+  model.intermediate = 1024;
+  model.layers = 4;
+  model.write(scratch_ / "model");
+  const std::string text =
+      " --calibration " QWODEL_SOURCE_DIR "/tests/data/alice.txt --seq-len 256";
+  const std::string command =
+      path("model") + " --to gptq:4bit-g128 --samples 64 --threads 2" + text;
+  const Json plan = run_json("plan " + command);
+  const Json done = run_json("quantize " + command + " -o " + path("out"));
+  const auto forecast = plan["peak_memory_bytes"].get<double>();
+  const auto peak = done["peak_memory_bytes"].get<double>();
+  EXPECT_LT(peak, 1.5 * forecast);
+  EXPECT_GT(peak, 0.5 * forecast);
+  const Json awq = run_json("plan " + path("model") + " --to awq:g128 --samples 64" + text);
+  const Json rtn = run_json("plan " + path("model") + " --to awq:g128 --method rtn");
+  EXPECT_GT(awq["seconds"].get<double>(), rtn["seconds"].get<double>());
+  EXPECT_LT(rtn["peak_memory_bytes"].get<double>(), 0.5 * forecast);
+}
+
 TEST_F(CommandLine, PlanWritesNothing) {
   const Json report = run_json("plan " + kModel + " --to gguf:Q8_0 -o " + path("c.gguf"));
   EXPECT_GT(report["artifacts"][0]["bytes"].get<std::uint64_t>(), 300000u);
