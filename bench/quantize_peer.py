@@ -8,10 +8,14 @@ Needs torch 2.13.0 (CPU), transformers 5.23.0 and GPTQMODEL_CPU_WORKERS=2 on a m
 """
 import argparse
 import os
+import pathlib
 import resource
+import tempfile
 import time
 
 START = time.time()
+FOLDER = pathlib.Path.cwd()
+os.chdir(tempfile.mkdtemp())  # gptqmodel leaves its logs in the current folder
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
 
 import torch
@@ -24,7 +28,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "text", "out"):
-        parser.add_argument(name)
+        parser.add_argument(name, type=lambda path: str(FOLDER / path))
     parser.add_argument("--method", choices=("gptq", "awq"), default="gptq")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16",
                         help="float32 is faster where the processor has no bf16")
