@@ -20,9 +20,9 @@ struct RunOptions {
   std::string tokenizer_pre;     // as in QuantizeOptions
   std::string compute = "auto";  // precision of matrix products: f32, bf16, or auto
   int threads = 0;               // 0: one per core
-  std::uint64_t max_memory = 0;  // bytes for hidden states, decoded weights and buffers; more
+  std::uint64_t max_memory = 0;  // bytes for hidden states, decoded weights, batches and sums; more
                                  // hidden states go to a file, and other batches give other
-                                 // roundings. 0: as much as is of use, up to 4 GiB
+                                 // roundings. 0: each has its own default
   ProgressCallback progress;
   const CancelToken* cancel = nullptr;
 };

@@ -21,7 +21,7 @@ constexpr double kMostTokens = 512;
 constexpr double kSumCost = 1.4;
 constexpr double kScaleTrials = 24;  // of AWQ's search, each a product of all weights
 
-// Bytes, as measured on Llamas: values of a token in a batch per channel of the hidden state, sums
+// Bytes, as measured on SmolLM2: values of a token in a batch per channel of the hidden state, sums
 // and factors per square of the widest input, and code of oneDNN and its tables.
 constexpr double kBatchBytes = 26;
 constexpr double kSumBytes = 24;

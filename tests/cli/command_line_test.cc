@@ -119,8 +119,9 @@ TEST_F(CommandLine, PlanForetellsTheMemoryOfACalibratedRun) {
   EXPECT_GT(peak, 0.5 * forecast);
   const Json awq = run_json("plan " + path("model") + " --to awq:g128 --samples 64" + text);
   const Json rtn = run_json("plan " + path("model") + " --to awq:g128 --method rtn");
-  EXPECT_GT(awq["seconds"].get<double>(), rtn["seconds"].get<double>());
-  EXPECT_LT(rtn["peak_memory_bytes"].get<double>(), 0.5 * forecast);
+  const auto rounded = rtn["peak_memory_bytes"].get<double>();
+  EXPECT_GT(awq["peak_memory_bytes"].get<double>(), 1.5 * rounded);
+  EXPECT_LT(rounded, 0.5 * forecast);
 }
 
 TEST_F(CommandLine, PlanWritesNothing) {

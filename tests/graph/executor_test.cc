@@ -119,6 +119,23 @@ TEST(Executor, Bf16StaysCloseToF32) {
   EXPECT_LT(error, 0.02f * range_of(exact));
 }
 
+// Quarters of the cap, of hidden states and weights for each of two passes.
+TEST(Executor, AMemoryCapMakesStoresAndBatchesSmaller) {
+  const ExecutorOptions defaults = executor_options(stories(), 768);
+  RunOptions run = stories();
+  run.max_memory = std::uint64_t{256} << 20;
+  const ExecutorOptions capped = executor_options(run, 768);
+  EXPECT_EQ(capped.hidden_memory, std::uint64_t{32} << 20);
+  EXPECT_EQ(capped.weight_memory, std::uint64_t{32} << 20);
+  EXPECT_LT(capped.batch_tokens, defaults.batch_tokens);
+  EXPECT_GT(capped.batch_tokens, 512u);
+  run.max_memory = std::uint64_t{1} << 50;
+  const ExecutorOptions ample = executor_options(run, 768);
+  EXPECT_EQ(ample.hidden_memory, defaults.hidden_memory);
+  EXPECT_EQ(ample.weight_memory, defaults.weight_memory);
+  EXPECT_EQ(ample.batch_tokens, defaults.batch_tokens);
+}
+
 TEST(Executor, RefusesTokensOutOfRange) {
   const RunningModel model(stories());
   const Executor executor(model.graph, model.weights,
