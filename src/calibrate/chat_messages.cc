@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 
 namespace qwodel {

@@ -12,6 +12,7 @@
 #include "formats/model_files.h"
 #include "formats/safetensors.h"
 #include "formats/torch_file.h"
+#include "io/json.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -48,7 +49,7 @@ void check_index(const ModelFiles& found, const Checkpoint& checkpoint) {
   }
 }
 
-Json read_config(const fs::path& directory) {
+std::shared_ptr<const Json> read_config(const fs::path& directory) {
   Json config = read_json(directory / "config.json");
   if (!config.is_object()) {
     throw ValidationError({.where = (directory / "config.json").string(),
@@ -56,7 +57,7 @@ Json read_config(const fs::path& directory) {
                            .expected = "the configuration of a model",
                            .remedy = "download it again"});
   }
-  return config;
+  return std::make_shared<const Json>(std::move(config));
 }
 
 std::unique_ptr<Checkpoint> open_directory(const fs::path& directory) {
@@ -113,6 +114,11 @@ Checkpoint::Checkpoint(Contents contents) : contents_(std::move(contents)) {
                            .expected = "every tensor once",
                            .remedy = "leave only the weight files of one model in the directory"});
   }
+}
+
+const Json& Checkpoint::config() const {
+  static const Json none;
+  return contents_.config != nullptr ? *contents_.config : none;
 }
 
 const TensorInfo* Checkpoint::find(std::string_view name) const {

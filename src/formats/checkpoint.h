@@ -16,7 +16,7 @@
 
 #include "formats/gguf_value.h"
 #include "formats/tensor_info.h"
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "io/mapped_file.h"
 
 namespace qwodel {
@@ -31,7 +31,7 @@ class Checkpoint {
     std::vector<std::vector<std::byte>> copies;  // tensors that no file holds in row-major order
     std::vector<TensorInfo> tensors;             // spans in files or copies
     std::filesystem::path directory;
-    Json config;
+    std::shared_ptr<const Json> config;  // nothing: a GGUF
     std::optional<GgufMetadata> gguf_metadata;
   };
 
@@ -50,7 +50,7 @@ class Checkpoint {
   const std::filesystem::path& directory() const { return contents_.directory; }
 
   // config.json; null for a GGUF.
-  const Json& config() const { return contents_.config; }
+  const Json& config() const;
 
   // Metadata of a GGUF (of its first shard, split.* keys removed); nothing for other formats.
   const std::optional<GgufMetadata>& gguf_metadata() const { return contents_.gguf_metadata; }

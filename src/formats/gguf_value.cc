@@ -9,6 +9,14 @@
 
 namespace qwodel {
 
+// Here and not in the header: copies and destruction of the variants are a second of compilation.
+GgufMetadata::GgufMetadata() = default;
+GgufMetadata::GgufMetadata(const GgufMetadata&) = default;
+GgufMetadata::GgufMetadata(GgufMetadata&&) noexcept = default;
+GgufMetadata& GgufMetadata::operator=(const GgufMetadata&) = default;
+GgufMetadata& GgufMetadata::operator=(GgufMetadata&&) noexcept = default;
+GgufMetadata::~GgufMetadata() = default;
+
 void GgufMetadata::set(std::string_view key, GgufValue value) {
   const auto same_key = [&](const auto& entry) { return entry.first == key; };
   const auto entry = std::find_if(entries_.begin(), entries_.end(), same_key);
@@ -27,6 +35,42 @@ void GgufMetadata::set_u32(std::string_view key, std::uint64_t value) {
                            .remedy = "check config.json"});
   }
   set(key, GgufValue(static_cast<std::uint32_t>(value)));
+}
+
+void GgufMetadata::set(std::string_view key, const char* value) { set_string(key, value); }
+
+void GgufMetadata::set_f32(std::string_view key, double value) {
+  set(key, GgufValue(static_cast<float>(value)));
+}
+
+void GgufMetadata::set_bool(std::string_view key, bool value) {
+  set(key, GgufValue(GgufBool{value}));
+}
+
+void GgufMetadata::set_string(std::string_view key, std::string_view value) {
+  set(key, GgufValue(std::string(value)));
+}
+
+template <class T>
+void GgufMetadata::set_array(std::string_view key, std::vector<T> values) {
+  set(key, GgufValue(GgufArray(std::move(values))));
+}
+
+template void GgufMetadata::set_array(std::string_view, std::vector<std::uint8_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::int8_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::uint16_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::int16_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::uint32_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::int32_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<float>);
+template void GgufMetadata::set_array(std::string_view, std::vector<GgufBool>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::string>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::uint64_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<std::int64_t>);
+template void GgufMetadata::set_array(std::string_view, std::vector<double>);
+
+void GgufMetadata::append(std::string key, GgufValue value) {
+  entries_.emplace_back(std::move(key), std::move(value));
 }
 
 bool GgufMetadata::erase(std::string_view key) {

@@ -32,28 +32,28 @@ using GgufValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::in
 // Keys in the order they were set, which is the order they are written in.
 class GgufMetadata {
  public:
+  GgufMetadata();
+  GgufMetadata(const GgufMetadata&);
+  GgufMetadata(GgufMetadata&&) noexcept;
+  GgufMetadata& operator=(const GgufMetadata&);
+  GgufMetadata& operator=(GgufMetadata&&) noexcept;
+  ~GgufMetadata();
+
   // Sets a key; an existing key keeps its place. Exact types, because the runtime checks them:
   // counts are u32, flags GgufBool, arrays of ids i32.
   void set(std::string_view key, GgufValue value);
-  void set(std::string_view key, const char* value) { set(key, GgufValue(std::string(value))); }
+  void set(std::string_view key, const char* value);
   void set_u32(std::string_view key,
                std::uint64_t value);  // REQUIRES: fits u32, else ValidationError
-  void set_f32(std::string_view key, double value) {
-    set(key, GgufValue(static_cast<float>(value)));
-  }
-  void set_bool(std::string_view key, bool value) { set(key, GgufValue(GgufBool{value})); }
-  void set_string(std::string_view key, std::string_view value) {
-    set(key, GgufValue(std::string(value)));
-  }
+  void set_f32(std::string_view key, double value);
+  void set_bool(std::string_view key, bool value);
+  void set_string(std::string_view key, std::string_view value);
+  // T is an element type of GgufArray.
   template <class T>
-  void set_array(std::string_view key, std::vector<T> values) {
-    set(key, GgufValue(GgufArray(std::move(values))));
-  }
+  void set_array(std::string_view key, std::vector<T> values);
 
   // Adds a key at the end without looking for it. REQUIRES: the key is new.
-  void append(std::string key, GgufValue value) {
-    entries_.emplace_back(std::move(key), std::move(value));
-  }
+  void append(std::string key, GgufValue value);
 
   bool erase(std::string_view key);
   const GgufValue* find(std::string_view key) const;

@@ -1,6 +1,9 @@
 #include "graph/task_threads.h"
 
 #include <dlfcn.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+#include <tbb/task_scheduler_observer.h>
 
 namespace qwodel {
 namespace {
@@ -27,29 +30,55 @@ const OpenMp& open_mp() {
 // What the thread had before it entered the arena; OpenMP keeps this per thread.
 thread_local int threads_before = 0;
 
+class SingleThreadedOpenMp : public tbb::task_scheduler_observer {
+ public:
+  explicit SingleThreadedOpenMp(tbb::task_arena& arena) : task_scheduler_observer(arena) {
+    observe(true);
+  }
+  ~SingleThreadedOpenMp() override { observe(false); }
+
+  void on_scheduler_entry(bool) override {
+    if (open_mp().set_num_threads == nullptr) return;
+    threads_before = open_mp().get_max_threads();
+    open_mp().set_num_threads(1);
+  }
+
+  void on_scheduler_exit(bool) override {
+    if (open_mp().set_num_threads == nullptr || threads_before == 0) return;
+    open_mp().set_num_threads(threads_before);
+  }
+};
+
 }  // namespace
 
-TaskThreads::SingleThreadedOpenMp::SingleThreadedOpenMp(tbb::task_arena& arena)
-    : task_scheduler_observer(arena) {
-  observe(true);
+struct TaskThreads::Arena {
+  explicit Arena(int threads)
+      : tasks(threads > 0 ? threads : tbb::task_arena::automatic), observer(tasks) {
+    tasks.initialize();
+  }
+
+  tbb::task_arena tasks;
+  SingleThreadedOpenMp observer;
+};
+
+TaskThreads::TaskThreads(int threads) : arena_(std::make_unique<Arena>(threads)) {}
+
+TaskThreads::~TaskThreads() = default;
+
+int TaskThreads::count() const { return arena_->tasks.max_concurrency(); }
+
+void TaskThreads::run(std::size_t count, const std::function<void(std::size_t)>& body) const {
+  if (count == 0) return;
+  arena_->tasks.execute([&] {
+    tbb::parallel_for(
+        tbb::blocked_range<std::size_t>(0, count, 1),
+        [&](const tbb::blocked_range<std::size_t>& range) {
+          for (std::size_t i = range.begin(); i < range.end(); ++i) body(i);
+        },
+        tbb::simple_partitioner());
+  });
 }
 
-TaskThreads::SingleThreadedOpenMp::~SingleThreadedOpenMp() { observe(false); }
-
-void TaskThreads::SingleThreadedOpenMp::on_scheduler_entry(bool) {
-  if (open_mp().set_num_threads == nullptr) return;
-  threads_before = open_mp().get_max_threads();
-  open_mp().set_num_threads(1);
-}
-
-void TaskThreads::SingleThreadedOpenMp::on_scheduler_exit(bool) {
-  if (open_mp().set_num_threads == nullptr || threads_before == 0) return;
-  open_mp().set_num_threads(threads_before);
-}
-
-TaskThreads::TaskThreads(int threads)
-    : arena_(threads > 0 ? threads : tbb::task_arena::automatic), observer_(arena_) {
-  arena_.initialize();
-}
+void TaskThreads::execute(const std::function<void()>& body) const { arena_->tasks.execute(body); }
 
 }  // namespace qwodel

@@ -7,10 +7,9 @@
 #include <string>
 #include <string_view>
 
-namespace qwodel {
+#include "io/json_fwd.h"
 
-// Object members are sorted by key; where the order of a file matters, the file says so otherwise.
-using Json = nlohmann::json;
+namespace qwodel {
 
 // Parses UTF-8 text; `source` names it in errors. Rejects duplicate keys of one object and nesting
 // deeper than 128. Throws ValidationError. A NaN or Infinity literal (Python writes them) is an

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/json.h"
 #include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -167,9 +168,13 @@ void apply_defaults(Json& values, const ConfigDefaults& defaults) {
 
 }  // namespace
 
+ModelConfig::ModelConfig() : ModelConfig(Json::object()) {}
+
+ModelConfig::ModelConfig(Json values) : values_(std::make_shared<const Json>(std::move(values))) {}
+
 const Json* ModelConfig::find(Keys keys) const {
   for (const std::string_view key : keys) {
-    const Json* value = find_member(values_, key);
+    const Json* value = find_member(*values_, key);
     if (value != nullptr) return value->is_null() ? nullptr : value;
   }
   return nullptr;

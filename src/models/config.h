@@ -8,12 +8,12 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 
 namespace qwodel {
 
@@ -23,8 +23,9 @@ class ModelConfig {
  public:
   using Keys = std::initializer_list<std::string_view>;
 
+  ModelConfig();  // without any value
   // `values` is an object; anything else counts as an empty one.
-  explicit ModelConfig(Json values = Json::object()) : values_(std::move(values)) {}
+  explicit ModelConfig(Json values);
 
   // The value of the first key present, or nullptr when there is none or it is null.
   const Json* find(Keys keys) const;
@@ -50,10 +51,10 @@ class ModelConfig {
   std::uint64_t head_dim() const;  // hidden_size() / heads() when not given
   std::uint64_t experts() const;
 
-  const Json& values() const { return values_; }
+  const Json& values() const { return *values_; }
 
  private:
-  Json values_;
+  std::shared_ptr<const Json> values_;
 };
 
 // What a configuration class of transformers (5.23) fills in; one per config.json "model_type".

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/checked.h"
+#include "io/json.h"
 #include "models/general_metadata.h"
 #include "models/metadata.h"
 #include "models/model_spec.h"

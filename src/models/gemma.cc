@@ -1,6 +1,7 @@
 // Gemma 1, 2 and the text part of Gemma 3.
 #include <algorithm>
 
+#include "io/json.h"
 #include "models/families.h"
 #include "models/metadata.h"
 #include "models/transforms.h"

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "io/json.h"
 #include "models/model_card.h"
 #include "models/model_id.h"
 #include "qwodel/error.h"

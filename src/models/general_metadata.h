@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "formats/gguf_value.h"
-#include "io/json.h"
+#include "io/json_fwd.h"
 
 namespace qwodel {
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "io/json.h"
 #include "models/config.h"
 #include "qwodel/error.h"
 

@@ -1,5 +1,6 @@
 #include "models/llama.h"
 
+#include "io/json.h"
 #include "models/metadata.h"
 #include "models/rope.h"
 #include "models/transforms.h"

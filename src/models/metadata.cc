@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 
 namespace qwodel {

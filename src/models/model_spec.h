@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "formats/gguf_value.h"
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "models/graph_hints.h"
 
 namespace qwodel {

@@ -1,4 +1,5 @@
 // MPT.
+#include "io/json.h"
 #include "models/families.h"
 #include "models/metadata.h"
 

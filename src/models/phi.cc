@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "io/json.h"
 #include "models/families.h"
 #include "models/metadata.h"
 #include "models/rope.h"

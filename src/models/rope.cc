@@ -6,6 +6,7 @@
 #include <numbers>
 #include <utility>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 
 namespace qwodel {

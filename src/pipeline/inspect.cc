@@ -2,6 +2,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/mlpackage/package.h"
+#include "io/json.h"
 #include "pipeline/metadata_text.h"
 #include "pipeline/mlpackage_report.h"
 #include "qwodel/inspect.h"

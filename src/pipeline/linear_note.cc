@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "io/json.h"
+
 namespace qwodel {
 namespace {
 

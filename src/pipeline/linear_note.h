@@ -1,7 +1,7 @@
 // What the journal of an unfinished artifact keeps of a linear's report, for the run that resumes.
 #pragma once
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "qwodel/quantize.h"
 
 namespace qwodel {

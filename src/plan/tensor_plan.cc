@@ -6,6 +6,7 @@
 #include <cctype>
 #include <charconv>
 #include <numeric>
+#include <regex>
 
 #include "codecs/codec.h"
 #include "formats/tensor_info.h"
@@ -92,7 +93,7 @@ class Planner {
 
   const TensorTypeOverride* override_for(const std::string& name) const {
     for (const TensorTypeOverride& candidate : options_.overrides) {
-      if (std::regex_search(name, candidate.pattern)) return &candidate;
+      if (candidate.applies_to(name)) return &candidate;
     }
     return nullptr;
   }
@@ -191,8 +192,12 @@ TensorTypeOverride parse_tensor_type_override(const std::string& text) {
   std::string pattern = text.substr(0, equals);
   for (char& c : pattern) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   try {
+    const std::regex regex(pattern);
+    const auto applies_to = [regex](const std::string& name) {
+      return std::regex_search(name, regex);
+    };
     // NOLINTNEXTLINE(bugprone-unchecked-optional-access): refuse() has thrown without one
-    return {text, std::regex(pattern), *type};
+    return {text, applies_to, *type};
   } catch (const std::regex_error&) {
     refuse(fmt::format("the invalid regular expression \"{}\"", pattern));
   }

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -25,7 +25,7 @@ struct PlanInput {
 // "--tensor-type REGEX=TYPE"; the pattern is searched in the name, in lower case.
 struct TensorTypeOverride {
   std::string text;
-  std::regex pattern;
+  std::function<bool(const std::string& name)> applies_to;
   TensorType type;
 };
 

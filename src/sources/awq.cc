@@ -9,6 +9,7 @@
 #include <array>
 #include <cctype>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/grouped.h"
 #include "sources/parts.h"

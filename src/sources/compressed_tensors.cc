@@ -17,6 +17,7 @@
 #include <set>
 
 #include "core/checked.h"
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/grouped.h"
 #include "sources/parts.h"

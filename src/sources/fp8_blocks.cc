@@ -8,6 +8,7 @@
 // All are multiplied; scales of activations are not needed here.
 #include <fmt/format.h>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/parts.h"
 #include "sources/scaled.h"

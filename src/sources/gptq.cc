@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/grouped.h"
 #include "sources/parts.h"

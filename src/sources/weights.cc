@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/parts.h"
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "io/json.h"
 #include "models/model_card.h"
 
 namespace qwodel {

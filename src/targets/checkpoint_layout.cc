@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "io/json.h"
+
 namespace qwodel {
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/safetensors_writer.h"
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "plan/linear_plan.h"
 #include "sources/weights.h"
 #include "targets/linear_format.h"

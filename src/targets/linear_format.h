@@ -13,7 +13,7 @@
 
 #include "codecs/group_int.h"
 #include "formats/safetensors_writer.h"
-#include "io/json.h"
+#include "io/json_fwd.h"
 
 namespace qwodel {
 

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "tokenizer/charsmap.h"
 #include "tokenizer/regex.h"
 #include "tokenizer/unicode_text.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 
 namespace qwodel {
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "tokenizer/utf8.h"
 

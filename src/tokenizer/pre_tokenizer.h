@@ -12,7 +12,7 @@
 #include <variant>
 #include <vector>
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "tokenizer/regex.h"
 
 namespace qwodel {

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "io/json.h"
+#include "io/json_fwd.h"
 #include "tokenizer/normalizer.h"
 
 namespace qwodel {

@@ -1,4 +1,5 @@
 // Texts in all their forms become the token ids they should, and blocks are cut where they should.
+#include "io/json.h"
 #include "calibrate/corpus.h"
 
 #include <gtest/gtest.h>

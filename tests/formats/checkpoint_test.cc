@@ -1,4 +1,5 @@
 // Finding the files of a model: single, sharded, with and without an index, and traps.
+#include "io/json.h"
 #include "formats/checkpoint.h"
 
 #include <gtest/gtest.h>

@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "io/json.h"
 #include "models/tensor_rules.h"
 #include "qwodel/error.h"
 

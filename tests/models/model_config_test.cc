@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "io/json.h"
 #include "models/registry.h"
 #include "qwodel/error.h"
 

@@ -1,4 +1,5 @@
 // What a resumed run knows of linears that it finds done.
+#include "io/json.h"
 #include "pipeline/linear_note.h"
 
 #include <gtest/gtest.h>

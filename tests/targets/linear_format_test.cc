@@ -1,5 +1,6 @@
 // The words of AWQ, GPTQ and pack-quantized files. Expected words were made by running AutoAWQ's,
 // AutoGPTQ's and compressed-tensors' packers on the same codes.
+#include "io/json.h"
 #include "targets/linear_format.h"
 
 #include <gtest/gtest.h>

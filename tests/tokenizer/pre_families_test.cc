@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "io/json.h"
 #include "tests/formats/temp_directory.h"
 
 namespace qwodel {

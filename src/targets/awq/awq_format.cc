@@ -10,6 +10,7 @@
 #include <array>
 
 #include "core/half.h"
+#include "io/json.h"
 #include "targets/linear_format.h"
 #include "targets/word_packing.h"
 

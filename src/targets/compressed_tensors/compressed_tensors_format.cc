@@ -16,6 +16,7 @@
 #include <algorithm>
 
 #include "core/half.h"
+#include "io/json.h"
 #include "targets/compressed_tensors/float_quantized.h"
 #include "targets/linear_format.h"
 #include "targets/word_packing.h"

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/half.h"
+#include "io/json.h"
 #include "targets/linear_format.h"
 #include "targets/word_packing.h"
 
