@@ -1,6 +1,9 @@
 #include "pipeline/calibration.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <system_error>
 
 #include "calibrate/collector.h"
 #include "calibrate/model_hash.h"
@@ -68,6 +71,22 @@ CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceMod
                                  const Graph& graph) {
   return {.sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
           .options = calibration_settings(options, graph)};
+}
+
+std::string calibration_key(const QuantizeOptions& options, bool sequential) {
+  std::string key;
+  const auto add_file = [&](const std::filesystem::path& path) {
+    std::error_code ignored;
+    const auto time = std::filesystem::last_write_time(path, ignored).time_since_epoch().count();
+    key += fmt::format("{} {} {}\n", path.filename().string(),
+                       std::filesystem::file_size(path, ignored), time);
+  };
+  if (!options.statistics.empty()) add_file(options.statistics);
+  if (options.calibration.text.empty()) return key;
+  add_file(options.calibration.text);
+  return key + fmt::format("{} {} {} {} {} {}\n", options.calibration.samples,
+                           options.calibration.seq_len, options.compute, options.max_memory,
+                           sequential, options.mismatch_strength);
 }
 
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "calibrate/importance_sums.h"
@@ -23,6 +24,10 @@ ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph
 // The calibration text of a quantization, and how it is run.
 CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
                                  const Graph& graph);
+
+// What the bytes of a calibrated artifact depend on besides the model, as text. Size and time of
+// change say whether a file is the same.
+std::string calibration_key(const QuantizeOptions& options, bool sequential);
 
 // Sums of all inputs, in the order of statistics_inputs(). Without Gram matrices they are small.
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

@@ -71,14 +71,6 @@ class FinishedModules final : public FinishedLinears {
   const LinearPlan& plan_;
 };
 
-// Size and time of change say whether a file is the same.
-void add_file(const std::filesystem::path& path, std::string& key) {
-  std::error_code ignored;
-  const auto time = std::filesystem::last_write_time(path, ignored).time_since_epoch().count();
-  key += fmt::format("{} {} {}\n", path.filename().string(),
-                     std::filesystem::file_size(path, ignored), time);
-}
-
 // The method by name, the target's own when there is none.
 std::string method_of(const QuantizeOptions& options, const Target& target) {
   const bool floats = target.linears->codes == CodeKind::float8;
@@ -341,13 +333,7 @@ std::string CheckpointJob::run_key() const {
     key += fmt::format("{}\n", file.bytes().size());
   }
   for (const CheckpointShard& shard : layout_.shards) key += shard.layout.header;
-  if (!options_.statistics.empty()) add_file(options_.statistics, key);
-  if (!options_.calibration.text.empty()) {
-    add_file(options_.calibration.text, key);
-    key += fmt::format("{} {} {} {} {} {}\n", options_.calibration.samples,
-                       options_.calibration.seq_len, options_.compute, options_.max_memory,
-                       is_sequential(), options_.mismatch_strength);
-  }
+  key += calibration_key(options_, is_sequential());
   return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
 }
 

@@ -1,11 +1,27 @@
 #include "pipeline/encoded_tensors.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <system_error>
 #include <unordered_map>
 
 #include "codecs/codec.h"
+#include "io/json.h"
 
 namespace qwodel {
+namespace {
+
+constexpr const char* kBlocks = "blocks";
+constexpr const char* kJournal = ".qwodel-journal";
+constexpr std::uint64_t kHashBytes = std::uint64_t{1} << 20;
+
+// The folder that never appears: what is in it goes into the artifact.
+std::filesystem::path folder_of(const std::filesystem::path& artifact) {
+  return artifact.parent_path() / (artifact.filename().string() + ".blocks");
+}
+
+}  // namespace
 
 std::map<std::size_t, EncodedTensors::Slot> EncodedTensors::lay_out(
     const std::vector<PlanInput>& inputs, const TensorPlan& plan,
@@ -30,12 +46,53 @@ std::uint64_t EncodedTensors::size_of(const std::map<std::size_t, Slot>& slots,
 
 EncodedTensors::EncodedTensors(const std::filesystem::path& artifact,
                                const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                               std::span<const std::size_t> tensors, const RowEncoder* others)
-    : plan_(plan),
+                               std::span<const std::size_t> tensors, const RowEncoder* others,
+                               const Options& options)
+    : inputs_(inputs),
+      plan_(plan),
       others_(others),
       slots_(lay_out(inputs, plan, tensors)),
-      file_(artifact.parent_path() / (artifact.filename().string() + ".blocks"),
-            size_of(slots_, plan), true) {}
+      directory_(folder_of(artifact), true, options.resume),
+      journal_(directory_.staging() / kJournal, options.key, directory_.resumed()),
+      file_(open_blocks()) {
+  // What the journal says counts as done when the file still holds it.
+  for (auto& [tensor, slot] : slots_) {
+    const auto entry = journal_.entries().find(name_of(tensor));
+    slot.finished = entry != journal_.entries().end() && entry->second.hash == hash_of(tensor);
+  }
+}
+
+PositionedFile EncodedTensors::open_blocks() const {
+  const std::filesystem::path path = directory_.staging() / kBlocks;
+  const std::uint64_t size = size_of(slots_, plan_);
+  std::error_code missing;
+  const bool whole =
+      !journal_.entries().empty() && std::filesystem::file_size(path, missing) == size && !missing;
+  return {path, whole ? PositionedFile::Mode::open : PositionedFile::Mode::create, size};
+}
+
+std::string EncodedTensors::name_of(std::size_t tensor) const {
+  return inputs_[plan_.tensors[tensor].input].name;
+}
+
+std::uint64_t EncodedTensors::hash_of(std::size_t tensor) const {
+  const std::uint64_t begin = slots_.at(tensor).offset;
+  const std::uint64_t size = plan_.tensors[tensor].bytes;
+  std::uint64_t hash = 0;
+  std::vector<std::byte> bytes;
+  for (std::uint64_t at = 0; at < size; at += bytes.size()) {
+    bytes.resize(static_cast<std::size_t>(std::min(kHashBytes, size - at)));
+    if (begin + at + bytes.size() > file_.size()) return hash;  // where nothing can be reserved
+    file_.read_at(begin + at, bytes);
+    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+  }
+  return hash;
+}
+
+void EncodedTensors::finish(std::size_t tensor) {
+  journal_.add(name_of(tensor), {.hash = hash_of(tensor), .note = Json::object()});
+  slots_.at(tensor).finished = true;
+}
 
 void EncodedTensors::write(std::size_t tensor, std::uint64_t first_row,
                            std::span<const std::byte> blocks) {

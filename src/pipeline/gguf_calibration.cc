@@ -1,6 +1,10 @@
 #include "pipeline/gguf_calibration.h"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include "calibrate/model_hash.h"
+#include "kernels/dispatch.h"
 #include "models/build_graph.h"
 #include "pipeline/artifact_job.h"
 #include "pipeline/calibration.h"
@@ -39,6 +43,17 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   }
 }
 
+// All that the blocks depend on, in one number: model, plan, method, calibration.
+std::string GgufCalibration::run_key(const QuantizeOptions& options) const {
+  std::string key = fmt::format("{} {} {} {}\n", QWODEL_VERSION, options.method,
+                                current_kernel_target(), statistics_.header().model_hash);
+  for (const PlannedTensor& planned : plan().tensors) {
+    key += fmt::format("{} {}\n", inputs_[planned.input].name, info(planned.type).name);
+  }
+  key += calibration_key(options, true);
+  return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
+}
+
 void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
                                          const std::filesystem::path& artifact) {
   const GraphWeights& weights =
@@ -52,9 +67,15 @@ void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
                                .cancel = options.cancel,
                                .threads = thread_count(options),
                                .times = &times_});
-  encoded_ = std::make_unique<EncodedTensors>(artifact, inputs_, plan(), sequence.tensors(),
-                                              feedback_.get());
-  sequence.run(calibration_pass(options, model_, graph_), *encoded_);
+  encoded_ = std::make_unique<EncodedTensors>(
+      artifact, inputs_, plan(), sequence.tensors(), feedback_.get(),
+      EncodedTensors::Options{run_key(options), options.resume});
+  try {
+    sequence.run(calibration_pass(options, model_, graph_), *encoded_);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) keep();
+    throw;
+  }
 }
 
 const RowEncoder* GgufCalibration::encoder() const {

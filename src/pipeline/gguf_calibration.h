@@ -24,9 +24,9 @@ namespace qwodel {
 class GgufCalibration {
  public:
   // Everything outlives it. Searches AWQ's scales if `steps` have them; encodes what takes feedback
-  // if it is true-sequential, into a file beside `artifact`. Throws ValidationError for statistics
-  // of another model or without second moments, QuantizationError, DependencyError, Error
-  // (interrupted).
+  // if it is true-sequential, into a folder beside `artifact` that an interrupted or killed run
+  // leaves to one that resumes. Throws ValidationError for statistics of another model or without
+  // second moments, QuantizationError, DependencyError, Error (interrupted).
   GgufCalibration(const QuantizeOptions& options, const SourceModel& model,
                   const std::vector<PlanInput>& inputs, const TensorPlan& plan,
                   const CalibratedMethod& steps, const std::filesystem::path& artifact);
@@ -41,6 +41,11 @@ class GgufCalibration {
   // Null: codecs encode all tensors by themselves.
   const RowEncoder* encoder() const;
 
+  // Leaves what is encoded for a run that resumes.
+  void keep() {
+    if (encoded_ != nullptr) encoded_->keep();
+  }
+
   // How long the parts of a true-sequential run took; nothing of others.
   const std::vector<PhaseTime>& phases() const { return times_.phases(); }
 
@@ -48,6 +53,7 @@ class GgufCalibration {
   std::string method_of(const PlannedTensor& planned, const std::string& method) const;
 
  private:
+  std::string run_key(const QuantizeOptions& options) const;
   void encode_in_sequence(const QuantizeOptions& options, const std::filesystem::path& artifact);
 
   const SourceModel& model_;

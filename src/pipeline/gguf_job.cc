@@ -217,7 +217,13 @@ void GgufJob::run(ArtifactReport& report) const {
     encoders.emplace_back(readers[tensor.input], inputs[tensor.input], tensor, rows);
   }
   if (calibration) report.phases = calibration->phases();
-  const auto errors = write_artifact(files_, encoders, write_options());
+  std::vector<ErrorSums> errors;
+  try {
+    errors = write_artifact(files_, encoders, write_options());
+  } catch (const Error& error) {
+    if (calibration && error.code() == ErrorCode::interrupted) calibration->keep();
+    throw;
+  }
   for (std::size_t i = 0; i < errors.size(); ++i) {
     report.tensors[i].nmse = errors[i].nmse();
     if (calibration)

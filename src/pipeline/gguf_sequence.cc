@@ -76,13 +76,17 @@ void GgufSequence::run(const CalibrationPass& calibration, EncodedTensors& encod
       calibration.sequences, calibration.options, inputs, task_.threads, task_.times);
   for (const Step& step : steps_) {
     pass.advance();
+    const auto is_finished = [&](std::size_t tensor) { return encoded.finished(tensor); };
+    if (std::ranges::all_of(step.tensors, is_finished)) continue;  // by an earlier run
     std::vector<std::size_t> parts(static_cast<std::size_t>(step.input.parts));
     std::iota(parts.begin(), parts.end(), std::size_t{0});
     pass.visit(parts,
                [&](std::size_t part, const SecondMoments& moments, std::span<const float> cross) {
                  encode(step, part, moments, cross, encoded);
                });
-    for (const std::size_t tensor : step.tensors) encoded.finish(tensor);
+    for (const std::size_t tensor : step.tensors) {
+      if (!encoded.finished(tensor)) encoded.finish(tensor);
+    }
   }
 }
 
@@ -104,6 +108,7 @@ void GgufSequence::encode(const Step& step, std::size_t index, const SecondMomen
     }
   }
   for (const std::size_t tensor : step.tensors) {
+    if (encoded.finished(tensor)) continue;
     const std::uint64_t all = rows_of(task_.inputs[task_.plan.tensors[tensor].input]);
     const std::uint64_t rows = all / step.input.parts;
     const auto tasks = static_cast<std::size_t>((rows + kTaskRows - 1) / kTaskRows);

@@ -41,8 +41,8 @@ class GgufSequence {
   // Quantized tensors of layers that a linear reads: those that it encodes. Indices into the plan.
   std::vector<std::size_t> tensors() const;
 
-  // Encodes all of them, with feedback where the type takes it and enough tokens came by. Throws
-  // QuantizationError for values that are not finite, Error (interrupted).
+  // Encodes those not finished, with feedback where the type takes it and enough tokens came by.
+  // Throws QuantizationError for values that are not finite, Error (interrupted).
   void run(const CalibrationPass& calibration, EncodedTensors& encoded) const;
 
  private:

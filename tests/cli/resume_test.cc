@@ -32,7 +32,7 @@ class Resume : public testing::Test {
     fs::create_directory(scratch_ / "out");
   }
 
-  std::vector<std::string> words(const std::string& output) const {
+  virtual std::vector<std::string> words(const std::string& output) const {
     return {QWODEL_PROGRAM, "quantize",  (scratch_ / "model").string(),
             "--to",         "ct:W4A16",  "--method",
             "search",       "--threads", "1",
@@ -46,16 +46,18 @@ class Resume : public testing::Test {
     return run_program(scratch_, text + more);
   }
 
-  fs::path journal() const { return scratch_ / "out/.a.partial/.qwodel-journal"; }
+  virtual fs::path journal() const { return scratch_ / "out/.a.partial/.qwodel-journal"; }
+  virtual std::string artifact() const { return "a"; }
 
   std::size_t journal_lines() const {
     const std::string text = read_text(journal());
     return static_cast<std::size_t>(std::ranges::count(text, '\n'));
   }
 
-  // Starts a run into out/a and kills it when a few linears are done.
+  // Starts a run into out/ and kills it when a few linears are done.
   void kill_half_way() const {
-    std::vector<std::string> all = words((scratch_ / "out/a").string());
+    const fs::path output = scratch_ / "out" / artifact();
+    std::vector<std::string> all = words(output.string());
     std::vector<char*> arguments;
     for (std::string& word : all) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -66,7 +68,7 @@ class Resume : public testing::Test {
     int status = 0;
     waitpid(child, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status));
-    ASSERT_FALSE(fs::exists(scratch_ / "out/a"));
+    ASSERT_FALSE(fs::exists(output));
     ASSERT_GE(journal_lines(), 4u);
   }
 
@@ -143,6 +145,49 @@ TEST_F(Resume, NoRoomForOneShardLeavesNothing) {
                   "ulimit -f 1000;");
   EXPECT_EQ(full.status, 4) << full.err;
   EXPECT_TRUE(fs::is_empty(scratch_ / "out"));
+}
+
+class ResumeGguf : public Resume {
+ protected:
+  fs::path journal() const override {
+    return scratch_ / "out/.a.gguf.blocks.partial/.qwodel-journal";
+  }
+  std::string artifact() const override { return "a.gguf"; }
+  std::vector<std::string> words(const std::string& output) const override {
+    return {QWODEL_PROGRAM,
+            "quantize",
+            (scratch_ / "model").string(),
+            "--to",
+            "gguf:Q4_K_S",
+            "--method",
+            "awq+gptq",
+            "--samples",
+            "6",
+            "--seq-len",
+            "64",
+            "--threads",
+            "1",
+            "-o",
+            output};
+  }
+};
+
+TEST_F(ResumeGguf, GivesTheBytesOfARunThatWasNotStopped) {
+  ASSERT_EQ(run("whole.gguf").status, 0);
+  kill_half_way();
+  const ProgramResult resumed = run("out/a.gguf", "--resume");
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, testing::Not(testing::HasSubstr("from the beginning")));
+  EXPECT_EQ(std::distance(fs::directory_iterator(scratch_ / "out"), {}), 1);
+  EXPECT_EQ(read_text(scratch_ / "whole.gguf"), read_text(scratch_ / "out/a.gguf"));
+}
+
+TEST_F(ResumeGguf, RefusesTheWorkOfAnotherRun) {
+  kill_half_way();
+  const ProgramResult other = run("out/a.gguf", "--resume --mismatch-strength 0.5");
+  EXPECT_EQ(other.status, 1);
+  EXPECT_THAT(other.last_error_line(), testing::HasSubstr("another run"));
+  EXPECT_FALSE(fs::exists(scratch_ / "out/a.gguf"));
 }
 
 }  // namespace
