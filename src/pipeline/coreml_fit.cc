@@ -1,5 +1,6 @@
 #include "pipeline/coreml_fit.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "methods/second_moments.h"
@@ -40,6 +41,10 @@ class Fitting {
   }
 
  private:
+  const std::string& name_of_weight(std::size_t i) const {
+    return graph_.weights[weights_[i].weight].name;
+  }
+
   void add(std::size_t i) {
     const StoredWeight& weight = weights_[i];
     const bool palette = weight.scheme.form == WeightForm::palette;
@@ -49,6 +54,9 @@ class Fitting {
       method = "convert";
     } else if (evidence_.statistics != nullptr) {
       use_statistics(i, fit, method);
+      if (evidence_.folds != nullptr && evidence_.folds->scales(name_of_weight(i))) {
+        method = "awq+" + method;
+      }
     } else if (evidence_.importance != nullptr) {
       use_importance(i, fit, method);
     }
@@ -58,8 +66,7 @@ class Fitting {
 
   void use_statistics(std::size_t i, WeightFit& fit, std::string& method) {
     const StoredWeight& weight = weights_[i];
-    const auto input =
-        input_of(*evidence_.statistics, graph_.weights[weight.weight].name, weight.columns);
+    const auto input = input_of(*evidence_.statistics, name_of_weight(i), weight.columns);
     if (!input) return;
     const InputSums sums = evidence_.statistics->read(*input, false);
     const bool enough =
@@ -71,6 +78,9 @@ class Fitting {
       return;
     }
     fit.importance = mean_squares(sums);
+    if (evidence_.folds != nullptr && !fit.importance.empty()) {
+      evidence_.folds->divide(*input, fit.importance.size(), fit.importance);
+    }
     if (!fit.importance.empty()) method += "+importance";
   }
 
@@ -96,10 +106,19 @@ CoremlFit fit_coreml_weights(const std::vector<StoredWeight>& weights, const Gra
   return Fitting(weights, graph, evidence).run();
 }
 
-HessianFactor factor_of_input(const StatisticsFile& statistics, std::size_t input) {
+std::optional<GroupIntScheme> scheme_like(const WeightScheme& scheme) {
+  if (scheme.form == WeightForm::float16) return std::nullopt;
+  return GroupIntScheme{.bits = std::max(scheme.bits, 2u),
+                        .group_size = scheme.block,
+                        .symmetric = scheme.form == WeightForm::palette || scheme.symmetric};
+}
+
+HessianFactor factor_of_input(const CoremlEvidence& evidence, std::size_t input) {
+  const StatisticsFile& statistics = *evidence.statistics;
   const StatisticsInput& described = statistics.inputs()[input];
-  const SecondMoments moments =
+  SecondMoments moments =
       second_moments(statistics.read(input, true), 0, static_cast<std::size_t>(described.width));
+  if (evidence.folds != nullptr) evidence.folds->divide(input, 0, moments);
   return factorize_hessian(moments.matrix(), {}, described.weights.front());
 }
 

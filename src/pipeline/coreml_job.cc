@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "calibrate/importance_matrix.h"
 #include "calibrate/model_hash.h"
@@ -13,8 +16,10 @@
 #include "io/atomic_file.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
+#include "pipeline/calibration_forecast.h"
 #include "pipeline/coreml_options.h"
 #include "pipeline/coreml_weights.h"
+#include "pipeline/linear_quantizer.h"
 #include "pipeline/memory.h"
 #include "pipeline/progress_meter.h"
 #include "pipeline/tokenizer_folder.h"
@@ -45,40 +50,64 @@ std::vector<WeightScheme> schemes_of(const std::vector<WeightChoice>& choices) {
 }
 
 void check_method(const std::string& method) {
-  if (method.empty() || method == "rtn" || method == "search" || method == "gptq") return;
-  if (method != "awq" && method != "awq+gptq") {
-    refuse_option("--method", method, "rtn, search or gptq");
+  if (method.empty() || method == "rtn" || method == "search") return;
+  if (find_calibrated_method(method) != nullptr) return;
+  refuse_option("--method", method, "rtn, search, awq, gptq or awq+gptq");
+}
+
+// What the method does with statistics of activations; nothing without them.
+CalibratedMethod steps_of(const std::string& method) {
+  const CalibratedMethod* known = find_calibrated_method(method);
+  return known == nullptr ? CalibratedMethod{} : *known;
+}
+
+// Schemes of the weights as AWQ's search knows them.
+TensorFolds::SchemeOf schemes_of(const SourceModel& model, const Graph& graph,
+                                 const std::vector<WeightChoice>& choices) {
+  std::map<std::string, GroupIntScheme> schemes;
+  for (std::size_t i = 0; i < graph.weights.size(); ++i) {
+    const auto scheme = scheme_like(choices[i].scheme);
+    if (scheme) schemes.emplace(model.spec.tensors[graph.weights[i].tensor].name, *scheme);
   }
-  throw FormatNotSupportedError({.where = "--method " + method,
-                                 .found = "a coreml target",
-                                 .expected = "rtn, search or gptq",
-                                 .remedy = "use --method gptq"});
+  return [schemes = std::move(schemes)](const std::string& tensor) {
+    const auto found = schemes.find(tensor);
+    return found == schemes.end() ? std::nullopt : std::optional(found->second);
+  };
 }
 
 // What the options say about the inputs of the weights.
 class Evidence {
  public:
-  Evidence(const QuantizeOptions& options, const Graph& graph, const CheckpointWeights& weights) {
+  Evidence(const QuantizeOptions& options, const SourceModel& model, const Graph& graph,
+           const CheckpointWeights& weights, const std::vector<WeightChoice>& choices)
+      : steps_(steps_of(options.method)) {
     if (options.method == "rtn") return;
     if (!options.statistics.empty()) {
       statistics_ = std::make_unique<StatisticsFile>(options.statistics);
       require_same_model(*statistics_, hash_of_model(graph, weights), options.model.string());
-      if (options.method == "gptq") require_gram(*statistics_);
+      if (steps_.scale || steps_.feed_back) require_gram(*statistics_);
+      if (!steps_.scale) return;
+      folds_ = std::make_unique<TensorFolds>(model, graph, schemes_of(model, graph, choices),
+                                             *statistics_, options.cancel, thread_count(options));
     } else if (!options.imatrix.empty()) {
       importance_ = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
     }
   }
 
   const StatisticsFile* statistics() const { return statistics_.get(); }
+  const TensorFolds* folds() const { return folds_.get(); }
   CoremlEvidence view(const std::string& method) const {
     return {.statistics = statistics_.get(),
             .importance = importance_.get(),
-            .search = method == "search" || method == "gptq" || statistics_ || importance_,
-            .feed_back = method == "gptq"};
+            .folds = folds_.get(),
+            .search = method == "search" || statistics_ || importance_,
+            .feed_back = steps_.feed_back};
   }
 
  private:
+  CalibratedMethod steps_;
   std::unique_ptr<StatisticsFile> statistics_;
+  std::unique_ptr<TensorFolds> folds_;
   std::unique_ptr<ImportanceMatrix> importance_;
 };
 
@@ -97,6 +126,12 @@ void warn_of_range(const StatisticsFile* statistics, const Graph& graph,
                     graph.stages[i].name, largest[i], kLargestHalf));
     return;
   }
+}
+
+std::string planned_method(const WeightScheme& scheme, const std::string& method) {
+  if (scheme.form == WeightForm::float16) return "convert";
+  if (find_calibrated_method(method) != nullptr) return method;
+  return scheme.form == WeightForm::palette ? "kmeans" : "rtn";
 }
 
 std::uint64_t bytes_of(const StoredWeight& weight, const BlobLayout& layout) {
@@ -174,10 +209,7 @@ ArtifactReport CoremlJob::report() const {
     report.tensors.push_back({.name = graph_.weights[weight.weight].name,
                               .type = name_of(weight.scheme),
                               .bytes = size,
-                              .method = weight.scheme.form == WeightForm::float16   ? "convert"
-                                        : options_.method == "gptq"                 ? "gptq"
-                                        : weight.scheme.form == WeightForm::palette ? "kmeans"
-                                                                                    : "rtn",
+                              .method = planned_method(weight.scheme, options_.method),
                               .reason = choices_[weight.weight].reason,
                               .nmse = std::nullopt});
   }
@@ -202,7 +234,7 @@ void CoremlJob::refuse_existing() const { qwodel::refuse_existing(path_, options
 
 // With text or statistics the weights are fit to what their inputs are.
 bool CoremlJob::needs_statistics() const {
-  if (options_.method == "gptq") return true;
+  if (find_calibrated_method(options_.method) != nullptr) return true;
   return options_.method != "rtn" && !options_.calibration.text.empty();
 }
 
@@ -214,28 +246,37 @@ Forecast CoremlJob::forecast() const {
     values += static_cast<double>(weight.rows * weight.columns);
   }
   const int threads = thread_count(options_);
-  return {.peak_memory_bytes = resident_memory() + static_cast<std::uint64_t>(threads) * kTileBytes,
-          .encode_seconds = values * kSecondsPerValue / threads};
+  Forecast result{
+      .peak_memory_bytes = resident_memory() + static_cast<std::uint64_t>(threads) * kTileBytes,
+      .encode_seconds = values * kSecondsPerValue / threads};
+  if (!needs_statistics()) return result;
+  const Forecast run = forecast_calibration(
+      model_, graph_, options_,
+      {.statistics = options_.statistics.empty(), .scaled = steps_of(options_.method).scale});
+  result.peak_memory_bytes += run.peak_memory_bytes;
+  result.encode_seconds += run.encode_seconds;
+  return result;
 }
 
 void CoremlJob::run(ArtifactReport& report) const {
   AtomicDirectory directory(path_, options_.force);
   const fs::path weights_path = directory.staging() / package_weights_path();
   fs::create_directories(weights_path.parent_path());
-  std::vector<const ModelTensorReader*> readers;
-  for (const GraphWeight& weight : graph_.weights) {
-    readers.push_back(&model_.readers[weight.tensor]);
-  }
-  const Evidence evidence(options_, graph_, weights_);
+  const Evidence evidence(options_, model_, graph_, weights_, choices_);
   warn_of_range(evidence.statistics(), graph_, options_);
-  const CoremlFit fit =
-      fit_coreml_weights(lowered_.file.weights, graph_, evidence.view(options_.method));
+  if (evidence.folds() != nullptr && options_.warning) {
+    for (const std::string& message : evidence.folds()->warnings()) options_.warning(message);
+  }
+  const auto& tensors = evidence.folds() != nullptr ? evidence.folds()->readers() : model_.readers;
+  std::vector<const ModelTensorReader*> readers;
+  for (const GraphWeight& weight : graph_.weights) readers.push_back(&tensors[weight.tensor]);
+  const CoremlEvidence known = evidence.view(options_.method);
+  const CoremlFit fit = fit_coreml_weights(lowered_.file.weights, graph_, known);
   std::uint64_t total = 0;
   for (const TensorReport& row : report.tensors) total += row.bytes;
   ProgressMeter meter("quantize", total, &options_.progress, options_.cancel);
-  const WrittenWeights written =
-      write_coreml_weights(lowered_.file, graph_, readers, fit, evidence.statistics(), weights_path,
-                           thread_count(options_), meter);
+  const WrittenWeights written = write_coreml_weights(lowered_.file, graph_, readers, fit, known,
+                                                      weights_path, thread_count(options_), meter);
   meter.finish();
   for (std::size_t i = 0; i < written.errors.size(); ++i) {
     report.tensors[i].method = fit.methods[i];

@@ -223,7 +223,7 @@ std::vector<std::optional<WeightEncoder>> make_encoders(const WeightFile& file,
 
 WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
                                     std::span<const ModelTensorReader* const> readers,
-                                    const CoremlFit& fit, const StatisticsFile* statistics,
+                                    const CoremlFit& fit, const CoremlEvidence& evidence,
                                     const std::filesystem::path& path, int threads,
                                     ProgressMeter& meter) {
   PositionedFile out(path, PositionedFile::Mode::create, file.layout.file_size());
@@ -247,7 +247,7 @@ WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
   written.errors.resize(file.weights.size());
   for (std::size_t i = 0; i < tiles.size(); ++i) add(tiles[i].weight, results[i], written);
   for (const auto& [input, weights] : fit.feedback) {
-    const HessianFactor factor = factor_of_input(*statistics, input);
+    const HessianFactor factor = factor_of_input(evidence, input);
     for (const std::size_t i : weights) {
       const WeightEncoder encoder = make_encoder(file.weights[i], fit, i);
       for (const Tile& tile : feedback_tiles(file.weights[i], i, encoder)) {

@@ -29,12 +29,12 @@ struct WrittenWeights {
 };
 
 // Encodes the weights in tiles of rows, several at a time; those with feedback as a whole, one
-// after the other. `readers` has one for each weight of the graph; `statistics` are those of the
-// fit's feedback. Throws FormatNotSupportedError for values that half precision cannot hold,
+// after the other. `readers` has one for each weight of the graph; `evidence` is that of the
+// fit. Throws FormatNotSupportedError for values that half precision cannot hold,
 // QuantizationError for values that are not finite and as factor_of_input().
 WrittenWeights write_coreml_weights(const WeightFile& file, const Graph& graph,
                                     std::span<const ModelTensorReader* const> readers,
-                                    const CoremlFit& fit, const StatisticsFile* statistics,
+                                    const CoremlFit& fit, const CoremlEvidence& evidence,
                                     const std::filesystem::path& path, int threads,
                                     ProgressMeter& meter);
 

@@ -25,8 +25,9 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   require_same_model(statistics_, hash_of_model(graph_, weights_), options.model.string());
   require_gram(statistics_);
   if (steps.scale) {
-    folds_ = std::make_unique<GgufFolds>(model, graph_, inputs_, plan, statistics_, options.cancel,
-                                         thread_count(options));
+    folds_ = std::make_unique<TensorFolds>(model, graph_, schemes_of(inputs_, plan), statistics_,
+                                           options.cancel, thread_count(options));
+    scaled_ = std::make_unique<ScaledPlan>(inputs_, plan, statistics_, *folds_);
     for (const std::string& message : folds_->warnings()) {
       if (options.warning) options.warning(message);
     }
@@ -88,7 +89,7 @@ const std::vector<ModelTensorReader>& GgufCalibration::readers() const {
 }
 
 const TensorPlan& GgufCalibration::plan() const {
-  return folds_ == nullptr ? plan_ : folds_->plan();
+  return scaled_ == nullptr ? plan_ : scaled_->plan();
 }
 
 std::string GgufCalibration::method_of(const PlannedTensor& planned,

@@ -62,7 +62,8 @@ class GgufCalibration {
   Graph graph_;
   CheckpointWeights weights_;
   StatisticsFile statistics_;
-  std::unique_ptr<GgufFolds> folds_;
+  std::unique_ptr<TensorFolds> folds_;
+  std::unique_ptr<ScaledPlan> scaled_;
   std::unique_ptr<GgufFeedback> feedback_;
   std::unique_ptr<EncodedTensors> encoded_;
   PhaseTimes times_;

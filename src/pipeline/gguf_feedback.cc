@@ -38,7 +38,7 @@ bool GgufFeedback::can_encode(const PlanInput& input, const PlannedTensor& plann
 }
 
 GgufFeedback::GgufFeedback(const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                           const StatisticsFile& statistics, const GgufFolds* folds,
+                           const StatisticsFile& statistics, const TensorFolds* folds,
                            const BlockFeedbackOptions& options)
     : inputs_(inputs), plan_(plan), statistics_(statistics), folds_(folds), options_(options) {
   for (const PlannedTensor& planned : plan.tensors) {

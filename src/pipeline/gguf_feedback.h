@@ -13,7 +13,7 @@
 
 #include "calibrate/statistics.h"
 #include "methods/block_feedback.h"
-#include "pipeline/gguf_folds.h"
+#include "pipeline/tensor_folds.h"
 #include "pipeline/tile_encoder.h"
 #include "plan/tensor_plan.h"
 
@@ -28,7 +28,7 @@ class GgufFeedback final : public RowEncoder {
  public:
   // Everything must outlive it; `folds` may be null. REQUIRES: the statistics have second moments.
   GgufFeedback(const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-               const StatisticsFile& statistics, const GgufFolds* folds,
+               const StatisticsFile& statistics, const TensorFolds* folds,
                const BlockFeedbackOptions& options);
 
   // Whether tensor `planned` of the plan is encoded with feedback: its type has scales and codes of
@@ -54,7 +54,7 @@ class GgufFeedback final : public RowEncoder {
   const std::vector<PlanInput>& inputs_;
   const TensorPlan& plan_;
   const StatisticsFile& statistics_;
-  const GgufFolds* folds_;
+  const TensorFolds* folds_;
   BlockFeedbackOptions options_;
   mutable std::map<Key, Entry> entries_;
 };

@@ -1,70 +1,35 @@
-// AWQ's scales in a GGUF: columns of linears are multiplied before they are encoded, and the norm
-// or the linear before them is divided, whatever types they get.
+// AWQ's scales in a GGUF.
 #pragma once
 
-#include <cstddef>
 #include <deque>
-#include <map>
-#include <set>
-#include <string>
-#include <utility>
 #include <vector>
 
-#include "calibrate/statistics.h"
-#include "graph/graph.h"
-#include "methods/second_moments.h"
-#include "pipeline/awq_folds.h"
-#include "pipeline/fold_check.h"
-#include "pipeline/linear_quantizer.h"
-#include "pipeline/source_model.h"
-#include "plan/linear_plan.h"
+#include "pipeline/tensor_folds.h"
 #include "plan/tensor_plan.h"
-#include "qwodel/progress.h"
-#include "sources/replaceable_weights.h"
 
 namespace qwodel {
 
-// Safe to ask from several threads.
-class GgufFolds {
+// Integers like those of a type, under which scales are searched for it. Types whose values are
+// coded together count by their size.
+GroupIntScheme scheme_like(TensorType type);
+
+// Schemes of the tensors that a plan quantizes.
+TensorFolds::SchemeOf schemes_of(const std::vector<PlanInput>& inputs, const TensorPlan& plan);
+
+// A plan with the importance of the inputs that the scales make smaller.
+class ScaledPlan {
  public:
-  // Searches the scales under the groups and bits of each tensor's type. Everything outlives it.
-  // Throws QuantizationError for weights that are not finite, Error (interrupted).
-  GgufFolds(const SourceModel& model, const Graph& graph, const std::vector<PlanInput>& inputs,
-            const TensorPlan& plan, const StatisticsFile& statistics, const CancelToken* cancel,
-            int threads);
-  GgufFolds(const GgufFolds&) = delete;
-  GgufFolds& operator=(const GgufFolds&) = delete;
+  // What the plan points to outlives it.
+  ScaledPlan(const std::vector<PlanInput>& inputs, const TensorPlan& plan,
+             const StatisticsFile& statistics, const TensorFolds& folds);
+  ScaledPlan(const ScaledPlan&) = delete;
+  ScaledPlan& operator=(const ScaledPlan&) = delete;
 
-  // The model's tensors as the scales make them, and the same as weights of the graph.
-  const std::vector<ModelTensorReader>& readers() const { return weights_.readers(); }
-  const GraphWeights& weights() const { return weights_; }
-
-  // The plan with the importance of the inputs that the scales make smaller.
-  const TensorPlan& plan() const { return scaled_; }
-
-  // Moments of an input of the statistics as it is before the scales; makes them those after.
-  void divide(std::size_t input, std::size_t part, SecondMoments& moments) const;
-
-  // Whether columns of a tensor have scales other than 1.
-  bool scales(const std::string& tensor) const { return scaled_tensors_.contains(tensor); }
-
-  // One sentence for every fold that was refused.
-  std::vector<std::string> warnings() const { return fold_warnings(folds_); }
+  const TensorPlan& plan() const { return plan_; }
 
  private:
-  // Scales of the columns that read an input's part; null: they are all 1.
-  const std::vector<float>* columns(std::size_t input, std::size_t part) const;
-  void scale_importance(const StatisticsFile& statistics, const PlanInput& input,
-                        PlannedTensor& planned);
-
-  LinearPlan linears_;
-  LinearTask task_;
-  AwqFolds folds_;
-  ReplaceableWeights weights_;
-  TensorPlan scaled_;
+  TensorPlan plan_;
   std::deque<std::vector<float>> importance_;
-  std::set<std::string> scaled_tensors_;
-  std::map<std::pair<std::size_t, std::size_t>, std::size_t> readers_of_;  // input, part -> linear
 };
 
 }  // namespace qwodel

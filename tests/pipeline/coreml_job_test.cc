@@ -251,7 +251,7 @@ TEST(CoremlJob, LeavesNothingOfWhatItRefuses) {
        }},
       {"at most 512", kNo, [](auto& o) { o.coreml.context_length = 513; }},
       {"found int5", ErrorCode::usage, [](auto& o) { o.targets = {"coreml:int5"}; }},
-      {"--method awq", kNo, [](auto& o) { o.method = "awq"; }},
+      {"--method", ErrorCode::usage, [](auto& o) { o.method = "repack"; }},
       {"--granularity", ErrorCode::usage, [](auto& o) { o.coreml.granularity = "per_block:32"; }},
       {"--sequence-length", ErrorCode::usage, [](auto& o) { o.coreml.sequence_lengths = {0}; }},
       {"found statistics of stories260K", ErrorCode::failed,
