@@ -1,5 +1,4 @@
 // Texts in all their forms become the token ids they should, and blocks are cut where they should.
-#include "io/json.h"
 #include "calibrate/corpus.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +6,7 @@
 #include <numeric>
 
 #include "calibrate/chat_messages.h"
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "tests/formats/temp_directory.h"
 

@@ -1,9 +1,9 @@
 // Finding the files of a model: single, sharded, with and without an index, and traps.
-#include "io/json.h"
 #include "formats/checkpoint.h"
 
 #include <gtest/gtest.h>
 
+#include "io/json.h"
 #include "tests/formats/temp_directory.h"
 
 namespace qwodel {

@@ -1,10 +1,11 @@
 // What a resumed run knows of linears that it finds done.
-#include "io/json.h"
 #include "pipeline/linear_note.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "io/json.h"
 
 namespace qwodel {
 namespace {

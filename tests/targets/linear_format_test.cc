@@ -1,6 +1,5 @@
 // The words of AWQ, GPTQ and pack-quantized files. Expected words were made by running AutoAWQ's,
 // AutoGPTQ's and compressed-tensors' packers on the same codes.
-#include "io/json.h"
 #include "targets/linear_format.h"
 
 #include <gtest/gtest.h>
@@ -10,6 +9,7 @@
 #include <numeric>
 
 #include "core/half.h"
+#include "io/json.h"
 #include "qwodel/error.h"
 #include "targets/target.h"
 
