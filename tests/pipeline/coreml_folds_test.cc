@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -84,6 +85,15 @@ double composed_error(const std::vector<float>& norm, const std::vector<float>& 
   return error / signal;
 }
 
+double largest_change(const std::vector<float>& values, const std::vector<float>& from) {
+  double largest = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double change = static_cast<double>(values[i]) - static_cast<double>(from[i]);
+    largest = std::max(largest, std::abs(change / static_cast<double>(from[i])));
+  }
+  return largest;
+}
+
 class CoremlFolds : public testing::TestWithParam<const char*> {};
 
 TEST_P(CoremlFolds, NormsTakeWhatColumnsGet) {
@@ -98,18 +108,15 @@ TEST_P(CoremlFolds, NormsTakeWhatColumnsGet) {
   const Weights weights(directory / "a.mlpackage");
   std::size_t changed = 0;
   for (const std::string layer : {"blk.0.", "blk.2.", "blk.4."}) {
-    for (const auto& [norm, linear] :
-         {std::pair("attn_norm", "attn_v"), std::pair("ffn_norm", "ffn_gate")}) {
-      const std::string n = layer + norm + ".weight", w = layer + linear + ".weight";
-      changed += weights.stored(n) != weights.original(n);
-      if (std::string(linear) == "attn_v") continue;  // its rows are divided for attn_output
-      const double error = composed_error(weights.stored(n), weights.stored(w), weights.original(n),
-                                          weights.original(w));
-      EXPECT_LT(error, 3e-4) << w;
-      EXPECT_GT(error, 1e-7) << w;
-    }
+    const std::string norm = layer + "ffn_norm.weight", gate = layer + "ffn_gate.weight";
+    const std::vector<float> stored = weights.stored(norm), original = weights.original(norm);
+    changed += largest_change(stored, original) > 0.05;  // halves alone make it 0.0005
+    const double error =
+        composed_error(stored, weights.stored(gate), original, weights.original(gate));
+    EXPECT_LT(error, 3e-4) << gate;
+    EXPECT_GT(error, 1e-7) << gate;
   }
-  EXPECT_GT(changed, 1u);
+  EXPECT_GT(changed, 0u);
 }
 
 TEST_P(CoremlFolds, ThreadsChangeNoByte) {
