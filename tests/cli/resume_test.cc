@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
@@ -180,6 +181,27 @@ TEST_F(ResumeGguf, GivesTheBytesOfARunThatWasNotStopped) {
   EXPECT_THAT(resumed.err, testing::Not(testing::HasSubstr("from the beginning")));
   EXPECT_EQ(std::distance(fs::directory_iterator(scratch_ / "out"), {}), 1);
   EXPECT_EQ(read_text(scratch_ / "whole.gguf"), read_text(scratch_ / "out/a.gguf"));
+}
+
+// Blocks that the journal vouches for go into the artifact as they are: so they were not made
+// again.
+TEST_F(ResumeGguf, TakesUpWhatWasEncoded) {
+  ASSERT_EQ(run("whole.gguf").status, 0);
+  kill_half_way();
+  const fs::path blocks = journal().parent_path() / "blocks";
+  std::string bytes = read_text(blocks);
+  constexpr std::size_t kFirst = 512 * 512 / 256 * 144;  // of the first tensor, in Q4_K
+  const auto hash = [&] { return std::to_string(XXH3_64bits_withSeed(bytes.data(), kFirst, 0)); };
+  const std::string before = hash();
+  bytes[kFirst - 1] = static_cast<char>(bytes[kFirst - 1] ^ 1);
+  std::string text = read_text(journal());
+  const std::size_t at = text.find(before);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, before.size(), hash());
+  std::ofstream(journal(), std::ios::binary) << text;
+  std::ofstream(blocks, std::ios::binary) << bytes;
+  ASSERT_EQ(run("out/a.gguf", "--resume").status, 0);
+  EXPECT_NE(read_text(scratch_ / "whole.gguf"), read_text(scratch_ / "out/a.gguf"));
 }
 
 TEST_F(ResumeGguf, RefusesTheWorkOfAnotherRun) {
