@@ -9,6 +9,7 @@
 
 #include "core/checked.h"
 #include "formats/gguf_reader.h"
+#include "io/mapped_file.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -101,6 +102,13 @@ template <class T>
 std::vector<T> values_of(std::span<const std::byte> bytes) {
   std::vector<T> values(bytes.size() / sizeof(T));
   if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+// Gram matrices are nearly all of the file and each is read once.
+std::vector<float> take_gram(std::span<const std::byte> bytes) {
+  std::vector<float> values = values_of<float>(bytes);
+  drop_pages(bytes);
   return values;
 }
 
@@ -248,6 +256,7 @@ void StatisticsFile::check_values() const {
              "sums of squares");
       }
     }
+    drop_pages(gram);
   }
 }
 
@@ -265,7 +274,7 @@ InputSums StatisticsFile::read(std::size_t input, bool with_gram) const {
   sums.sum_squares = values_of<double>(bytes_of(input, kSumSquares, TensorType::f64, width));
   sums.max_abs = values_of<float>(bytes_of(input, kMaxAbs, TensorType::f32, width));
   if (with_gram && header_.has_gram) {
-    sums.gram = values_of<float>(bytes_of(input, kGram, TensorType::f32, triangle(width)));
+    sums.gram = take_gram(bytes_of(input, kGram, TensorType::f32, triangle(width)));
   }
   return sums;
 }
@@ -283,7 +292,7 @@ InputSums StatisticsFile::read_part(std::size_t input, std::size_t part) const {
   only(sums.max_abs, width);
   if (header_.has_gram) {
     const std::size_t bytes = static_cast<std::size_t>(triangle(width)) * sizeof(float);
-    sums.gram = values_of<float>(
+    sums.gram = take_gram(
         bytes_of(input, kGram, TensorType::f32, triangle(width)).subspan(part * bytes, bytes));
   }
   return sums;

@@ -22,15 +22,13 @@ struct AwqFold {
   std::string absorber;  // of the weight that took the inverse
   double ratio = 0;
   bool duo = false;
-  double loss_before =
-      0;  // relative loss of the outputs' squares is not known: only their ratio is
+  double loss_before = 0;  // of the outputs, in no unit: only the ratio of both says something
   double loss_after = 0;
 
   // What it changed, nothing when no scales were better.
-  std::size_t stage = 0;                 // of the graph
-  std::vector<std::size_t> scaled = {};  // linears of the plan whose columns were multiplied
-  std::optional<std::size_t> divided =
-      std::nullopt;                          // the linear of the plan whose rows were divided
+  std::size_t stage = 0;                     // of the graph
+  std::vector<std::size_t> scaled = {};      // linears of the plan whose columns were multiplied
+  std::optional<std::size_t> divided = {};   // that whose rows were divided
   std::vector<std::uint32_t> replaced = {};  // other sources with new values
 
   // Found by check_folds (fold_check.h).

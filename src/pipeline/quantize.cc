@@ -229,6 +229,8 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
   refuse_desc_act(options, targets);
+  // "out/" is what "out" is.
+  if (!options.output.has_filename()) options.output = options.output.parent_path();
   if (!dry_run && options.output.empty()) refuse_option("-o", "nothing", "a path for the artifact");
   const SourceModel model(options.model, {.arch_as = options.arch_as,
                                           .tokenizer_pre = options.tokenizer_pre,

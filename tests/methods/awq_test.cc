@@ -97,8 +97,32 @@ TEST(Awq, SilentChannelsAreHarmless) {
   for (const float scale : found.scales) EXPECT_TRUE(std::isfinite(scale) && scale > 0.0f);
 }
 
+// Many rows are searched by a sample first: here the sample, every eighth row, is all there is to
+// know, and what all trials on all of it find is found.
+TEST(Awq, ASampleFindsWhatAllRowsFind) {
+  const Layer layer = make_layer(600, 12.0f, 7);
+  constexpr std::size_t kCopies = 8;
+  Layer repeated = layer;
+  repeated.weights.clear();
+  for (std::size_t row = 0; row < 600; ++row) {
+    for (std::size_t copy = 0; copy < kCopies; ++copy) {
+      const auto first = layer.weights.begin() + static_cast<std::ptrdiff_t>(row * kCols);
+      repeated.weights.insert(repeated.weights.end(), first, first + kCols);
+    }
+  }
+  const AwqScales all = search_awq_scales(layer.group(), {});
+  const AwqScales sampled = search_awq_scales(repeated.group(), {});
+  EXPECT_EQ(sampled.ratio, all.ratio);
+  EXPECT_EQ(sampled.duo, all.duo);
+  for (std::size_t c = 0; c < kCols; ++c) {
+    EXPECT_NEAR(sampled.scales[c], all.scales[c], 1e-5f * all.scales[c]);
+  }
+  EXPECT_NEAR(sampled.loss_after, 8 * all.loss_after, 1e-5 * sampled.loss_after);
+  EXPECT_LT(all.loss_after, 0.9 * all.loss_before);
+}
+
 TEST(Awq, ScalesDoNotDependOnThreads) {
-  const Layer layer = make_layer(300, 12.0f, 6);
+  const Layer layer = make_layer(1300, 12.0f, 6);
   std::vector<AwqScales> found(2);
   for (int i = 0; i < 2; ++i) {
     tbb::task_arena arena(1 + 2 * i);

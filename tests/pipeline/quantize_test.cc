@@ -212,5 +212,20 @@ TEST_F(Pipeline, VerifyFindsADamagedArtifact) {
   }
 }
 
+// As shells complete the name of a directory: "out/" is "out".
+TEST_F(Pipeline, ASlashAfterTheOutputChangesNothing) {
+  QuantizeOptions directory = options("Q8_0");
+  directory.targets = {"ct:W4A16"};
+  directory.method = "rtn";
+  directory.output = scratch_ / "out" / "artifact/";
+  quantize(directory);
+  EXPECT_TRUE(fs::exists(scratch_ / "out" / "artifact" / "model.safetensors"));
+  QuantizeOptions package = options("Q8_0");
+  package.targets = {"coreml:int4"};
+  package.output = scratch_ / "out" / "model.mlpackage/";
+  quantize(package);
+  EXPECT_TRUE(fs::exists(scratch_ / "out" / "model.mlpackage" / "Manifest.json"));
+}
+
 }  // namespace
 }  // namespace qwodel

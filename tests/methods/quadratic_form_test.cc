@@ -1,0 +1,70 @@
+// The sum of x G x^T against the same in double, at widths with one block and several, whole panels
+// and a rest.
+#include "methods/quadratic_form.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+namespace qwodel {
+namespace {
+
+class QuadraticForms : public testing::TestWithParam<std::size_t> {
+ protected:
+  QuadraticForms() : generator_(static_cast<unsigned>(n_)) {
+    std::normal_distribution<float> normal;
+    for (float& value : matrix_) value = normal(generator_);
+    for (std::size_t r = 0; r < n_; ++r) {
+      for (std::size_t c = 0; c < r; ++c) matrix_[c * n_ + r] = matrix_[r * n_ + c];
+    }
+    for (float& value : rows_) value = normal(generator_);
+  }
+
+  ConstMatrixView matrix() const { return {matrix_.data(), n_, n_}; }
+
+  static constexpr std::size_t kRows = 5;
+  static constexpr std::size_t kStrideRest = 3;  // rows lie apart
+  std::size_t n_ = GetParam();
+  std::mt19937 generator_;
+  std::vector<float> matrix_ = std::vector<float>(n_ * n_);
+  std::vector<float> rows_ = std::vector<float>(kRows * (n_ + kStrideRest));
+};
+
+TEST_P(QuadraticForms, EqualsTheSumOfAllProducts) {
+  double expected = 0;
+  double magnitude = 0;
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const float* x = rows_.data() + r * (n_ + kStrideRest);
+    for (std::size_t i = 0; i < n_; ++i) {
+      for (std::size_t j = 0; j < n_; ++j) {
+        const double term = static_cast<double>(x[i]) * static_cast<double>(x[j]) *
+                            static_cast<double>(matrix_[i * n_ + j]);
+        expected += term;
+        magnitude += std::fabs(term);
+      }
+    }
+  }
+  std::vector<float> product;
+  const double sum = QuadraticForm(matrix()).sum(
+      ConstMatrixView(rows_.data(), kRows, n_, n_ + kStrideRest), product);
+  EXPECT_NEAR(sum, expected, 1e-6 * magnitude);
+  EXPECT_GT(std::fabs(expected), 1e-4 * magnitude);  // so that a wrong sum is seen
+}
+
+// Only the lower triangle is read.
+TEST_P(QuadraticForms, TakesTheLowerTriangle) {
+  std::vector<float> product;
+  const ConstMatrixView rows(rows_.data(), kRows, n_, n_ + kStrideRest);
+  const double whole = QuadraticForm(matrix()).sum(rows, product);
+  for (std::size_t r = 0; r < n_; ++r) {
+    for (std::size_t c = r + 1; c < n_; ++c) matrix_[r * n_ + c] = NAN;
+  }
+  EXPECT_EQ(QuadraticForm(matrix()).sum(rows, product), whole);
+}
+
+INSTANTIATE_TEST_SUITE_P(Widths, QuadraticForms, testing::Values(1, 96, 128, 129, 576, 1100));
+
+}  // namespace
+}  // namespace qwodel
