@@ -89,6 +89,12 @@ bool GgufJob::is_calibrated(std::string_view method) {
   return find_calibrated_method(method) != nullptr;
 }
 
+bool GgufJob::is_sequential(const QuantizeOptions& options) {
+  const CalibratedMethod* steps = find_calibrated_method(options.method);
+  const bool text = !options.calibration.text.empty() || options.statistics.empty();
+  return steps != nullptr && steps->feed_back && options.true_sequential && text;
+}
+
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
                  const ImportanceMatrix* importance, std::size_t targets, bool dry_run)
     : options_(options),
@@ -187,8 +193,7 @@ Forecast GgufJob::forecast() const {
   Forecast result = forecast_run(model_, inputs_, plan_, write_options());
   if (!needs_statistics()) return result;
   const CalibratedMethod& steps = *find_calibrated_method(options_.method);
-  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
-  const bool sequential = steps.feed_back && options_.true_sequential && text;
+  const bool sequential = is_sequential(options_);
   const Forecast run =
       forecast_calibration(model_, build_graph(model_.spec), options_,
                            {.statistics = options_.statistics.empty(),

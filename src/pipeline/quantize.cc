@@ -117,6 +117,16 @@ bool any(const Jobs& jobs, bool (ArtifactJob::*needs)() const) {
       jobs, [&](const auto& job) { return job != nullptr && (job.get()->*needs)(); });
 }
 
+// What files, code and a layer take cannot be made smaller.
+void warn_of_memory(const QuantizeOptions& options, const Forecast& forecast) {
+  if (options.max_memory == 0 || forecast.peak_memory_bytes <= options.max_memory) return;
+  if (!options.warning) return;
+  constexpr std::uint64_t kMegabyte = 1'000'000;
+  options.warning(fmt::format("--max-memory: about {} MB are foretold for this run, {} are allowed",
+                              forecast.peak_memory_bytes / kMegabyte,
+                              options.max_memory / kMegabyte));
+}
+
 // Statistics of the calibration text for all targets of a run, in a file that goes with it.
 class RunStatistics {
  public:
@@ -240,7 +250,7 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   std::unique_ptr<RunStatistics> statistics;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
-  if (has_gguf && !calibrated_gguf && options.resume && options.warning) {
+  if (has_gguf && options.resume && options.warning && !GgufJob::is_sequential(options)) {
     options.warning("--resume: .gguf files are made from the beginning; nothing of them was kept");
   }
   if (!dry_run) {
@@ -262,11 +272,13 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
       if (options.warning) options.warning(message);
     }
     report.artifacts.push_back(job->report());
-    if (dry_run) {
+    if (dry_run || options.max_memory > 0) {
       const Forecast forecast = job->forecast();
+      warn_of_memory(options, forecast);
       report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
       report.seconds += forecast.encode_seconds;
-    } else {
+    }
+    if (!dry_run) {
       make_output_folder(options, report.artifacts.back().path);
       try {
         job->run(report.artifacts.back());

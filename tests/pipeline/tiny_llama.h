@@ -25,7 +25,7 @@ struct TinyLlama {
   // Tensors besides, by name and shape.
   std::vector<std::pair<std::string, std::vector<std::uint64_t>>> extra = {};
   // Called with every tensor's name and values before they are written.
-  std::function<void(const std::string&, std::vector<float>&)> edit;
+  std::function<void(const std::string&, std::vector<float>&)> edit = {};
 
   std::vector<std::pair<std::string, std::vector<std::uint64_t>>> tensors() const {
     std::vector<std::pair<std::string, std::vector<std::uint64_t>>> all = {
