@@ -71,7 +71,7 @@ struct QuantizeOptions {
   std::uint64_t max_shard_size = 0;  // bytes of data per file; 0: one file
   bool force = false;                // replace what is at the output path
   bool resume = false;               // go on with what an interrupted run of the same options left;
-                                     // .gguf files are made from the beginning
+                                     // of a .gguf below 1 GiB only a run with this leaves something
 
   ProgressCallback progress;                      // may be empty
   std::function<void(std::string_view)> warning;  // may be empty

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +47,10 @@ std::string name_of_open(int file) { return fmt::format("/proc/self/fd/{}", file
 
 }  // namespace
 
+std::filesystem::path kept_sibling(const std::filesystem::path& path) {
+  return path.parent_path() / fmt::format(".{}.partial", path.filename().string());
+}
+
 void refuse_existing(const std::filesystem::path& path, bool replace) {
   std::error_code ignored;
   if (replace || !std::filesystem::exists(std::filesystem::symlink_status(path, ignored))) return;
@@ -57,7 +62,11 @@ AtomicFile::AtomicFile(std::filesystem::path path, std::uint64_t size, bool repl
     : path_(std::move(path)), replace_(replace) {
   refuse_existing(path_, replace_);
   if (staging == Staging::nameless) open_nameless();
-  if (file_ < 0) open_sibling();
+  if (staging == Staging::kept) {
+    open_kept(size);
+  } else if (file_ < 0) {
+    open_sibling();
+  }
   if (file_ < 0) fail_write(path_, errno);
   // Reserving finds a full disk before the work, not after it. Not every file system can.
   const int error = size == 0 ? 0 : ::posix_fallocate(file_, 0, static_cast<off_t>(size));
@@ -70,8 +79,8 @@ AtomicFile::AtomicFile(std::filesystem::path path, std::uint64_t size, bool repl
 
 AtomicFile::~AtomicFile() {
   if (file_ < 0) return;
+  if (!temporary_.empty() && !kept_) ::unlink(temporary_.c_str());
   ::close(file_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::open_nameless() {
@@ -84,6 +93,24 @@ void AtomicFile::open_nameless() {
 void AtomicFile::open_sibling() {
   temporary_ = sibling_of(path_);
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+}
+
+// The lock goes with the open file, so a killed process holds none.
+void AtomicFile::open_kept(std::uint64_t expected) {
+  temporary_ = kept_sibling(path_);
+  file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ < 0) return;
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(file_);
+    throw DependencyError({.where = path_.string(),
+                           .found = "another process that writes it",
+                           .expected = "one at a time",
+                           .remedy = "wait for it or choose another -o"});
+  }
+  if (size() != expected && ::ftruncate(file_, 0) != 0) {
+    ::close(file_);
+    file_ = -1;
+  }
 }
 
 void AtomicFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {

@@ -9,10 +9,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
 #include "pipeline/progress_meter.h"
+#include "pipeline/tensor_journal.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -27,7 +30,8 @@ struct Work {
   std::size_t file = 0;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
-  bool last_of_tensor = false;
+  std::size_t tiles = 0;  // of the tensor up to this one, for its last; else 0
+  bool done = false;      // by a run that this one resumes
   TileResult result;
 };
 
@@ -39,12 +43,13 @@ std::vector<Work> schedule(const std::vector<GgufShard>& files,
       const std::size_t tensor = files[file].tensors[i];
       const TileEncoder& encoder = encoders[tensor];
       std::uint64_t offset = files[file].layout.offsets[i];
-      for (const Tile& tile : encoder.tiles(tensor, tile_values)) {
+      const std::vector<Tile> tiles = encoder.tiles(tensor, tile_values);
+      for (const Tile& tile : tiles) {
         const std::uint64_t bytes = tile.rows * encoder.row_bytes();
-        all.push_back({tile, file, offset, bytes, false, {}});
+        all.push_back({.tile = tile, .file = file, .offset = offset, .bytes = bytes, .result = {}});
         offset += bytes;
       }
-      if (!all.empty()) all.back().last_of_tensor = true;
+      if (!tiles.empty()) all.back().tiles = tiles.size();
     }
   }
   return all;
@@ -68,16 +73,28 @@ class Job {
         work_(schedule(files, encoders, options.tile_values)) {
     for (const Work& work : work_) total_bytes_ += work.bytes;
     for (const GgufShard& file : files_) refuse_existing(file.path, options_.replace);
+    const bool kept = options_.resume || total_bytes_ >= kKeptBytes;
     for (const GgufShard& file : files_) {
-      outputs_.push_back(
-          std::make_unique<AtomicFile>(file.path, file.layout.file_size, options_.replace));
-      outputs_.back()->write_at(0, file.layout.header);
+      if (!kept) remove_unfinished(file.path);
+      outputs_.push_back(std::make_unique<AtomicFile>(file.path, file.layout.file_size,
+                                                      options_.replace,
+                                                      kept ? Staging::kept : Staging::nameless));
+    }
+    if (kept) open_journal();
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      outputs_[i]->write_at(0, files_[i].layout.header);
     }
   }
 
   std::vector<ErrorSums> run() {
-    run_pipeline("quantize", [this](Work& work) { encode(work); }, true);
-    verify();
+    try {
+      take_up();
+      run_pipeline("quantize", [this](Work& work) { encode(work); }, true);
+      verify();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::interrupted) keep();
+      throw;
+    }
     for (const auto& output : outputs_) output->commit();
     std::vector<ErrorSums> errors(encoders_.size());
     for (const Work& work : work_) errors[work.tile.tensor].add(work.result.errors);
@@ -85,14 +102,75 @@ class Job {
   }
 
  private:
+  // The files are locked by now. The work of another run is left to that.
+  void open_journal() {
+    try {
+      journal_.emplace(files_.front().path, options_.key, options_.resume);
+    } catch (const ValidationError&) {
+      for (const auto& output : outputs_) output->keep();
+      throw;
+    }
+  }
+
+  void keep() {
+    if (!journal_) return;
+    journal_->keep();
+    for (const auto& output : outputs_) output->keep();
+  }
+
+  // Tensors whose bytes are those that the journal speaks of.
+  void take_up() {
+    for (std::size_t last = 0; journal_ && last < work_.size(); ++last) {
+      if (work_[last].tiles == 0) continue;
+      const std::span<Work> tiles =
+          std::span(work_).subspan(last + 1 - work_[last].tiles, work_[last].tiles);
+      const auto entry = journal_->find(encoders_[work_[last].tile.tensor].name());
+      if (!entry) continue;
+      throw_if_cancelled(options_.cancel);
+      for (Work& work : tiles) work.result.hash = hash_of_written(work);
+      if (hash_of(tiles) != entry->hash) continue;
+      for (Work& work : tiles) work.done = true;
+      tiles.front().result.errors = entry->errors;
+    }
+  }
+
+  static std::uint64_t hash_of(std::span<const Work> tiles) {
+    std::uint64_t hash = 0;
+    for (const Work& work : tiles) {
+      hash = XXH3_64bits_withSeed(&work.result.hash, sizeof work.result.hash, hash);
+    }
+    return hash;
+  }
+
+  std::uint64_t hash_of_written(const Work& work) {
+    std::vector<std::byte>& bytes = scratch_.local().bytes;
+    bytes.resize(static_cast<std::size_t>(work.bytes));
+    outputs_[work.file]->read_at(work.offset, bytes);
+    return XXH3_64bits(bytes.data(), bytes.size());
+  }
+
+  // Tiles up to a tensor's last are written.
+  void note_finished(const Work& last) {
+    if (!journal_ || last.tiles == 0 || last.done) return;
+    const auto end = static_cast<std::size_t>(&last - work_.data()) + 1;
+    const std::span<const Work> tiles = std::span(work_).subspan(end - last.tiles, last.tiles);
+    ErrorSums errors;
+    for (const Work& work : tiles) errors.add(work.result.errors);
+    journal_->add(encoders_[last.tile.tensor].name(), {hash_of(tiles), errors});
+  }
+
   // Tiles are issued in file order, processed on all threads, and accounted for in file order.
   template <class Process>
   void run_pipeline(const char* stage, Process process, bool reads_source) {
     ProgressMeter meter(stage, total_bytes_, options_.progress, options_.cancel);
+    for (const Work& work : work_) {
+      if (reads_source && work.done) meter.advance(work.bytes);
+    }
     std::size_t next = 0;
     ahead_ = 0;
     ahead_bytes_ = 0;
     const auto issue = [&](tbb::flow_control& control) -> Work* {
+      while (reads_source && next < work_.size() && work_[next].done) ++next;
       if (next == work_.size()) {
         control.stop();
         return nullptr;
@@ -104,6 +182,7 @@ class Job {
       if (reads_source) {
         drop_source(*work);
         start_writeback(*work);
+        note_finished(*work);
       }
       meter.advance(work->bytes);
     };
@@ -135,6 +214,7 @@ class Job {
     ahead_ = std::max(ahead_, next);
     while (ahead_ < work_.size() && ahead_bytes_ < kReadAheadBytes) {
       const Work& work = work_[ahead_++];
+      if (work.done) continue;
       const TileEncoder& encoder = encoders_[work.tile.tensor];
       for (const auto part : tile_storage(work)) read_ahead(part);
       ahead_bytes_ += work.tile.rows * encoder.cols();
@@ -152,7 +232,7 @@ class Job {
   // Source pages are touched once: dropping them keeps the process small beside any checkpoint.
   void drop_source(const Work& work) const {
     for (const auto part : tile_storage(work)) drop_pages(part);
-    if (!work.last_of_tensor) return;
+    if (work.tiles == 0) return;
     for (const auto part : encoders_[work.tile.tensor].reader().whole_storage()) drop_pages(part);
   }
 
@@ -184,10 +264,7 @@ class Job {
     }
     const auto check = [&](Work& work) {
       throw_if_cancelled(options_.cancel);
-      std::vector<std::byte>& bytes = scratch_.local().bytes;
-      bytes.resize(static_cast<std::size_t>(work.bytes));
-      outputs_[work.file]->read_at(work.offset, bytes);
-      if (XXH3_64bits(bytes.data(), bytes.size()) != work.result.hash) {
+      if (hash_of_written(work) != work.result.hash) {
         fail_verification(files_[work.file].path,
                           fmt::format("changed bytes at offset {}", work.offset));
       }
@@ -200,6 +277,7 @@ class Job {
   const WriteOptions& options_;
   std::vector<Work> work_;
   std::vector<std::unique_ptr<AtomicFile>> outputs_;
+  std::optional<TensorJournal> journal_;
   tbb::enumerable_thread_specific<TileEncoder::Scratch> scratch_;
   std::uint64_t total_bytes_ = 0;
   std::size_t ahead_ = 0;

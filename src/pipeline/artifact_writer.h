@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/error_sums.h"
@@ -18,7 +19,13 @@ struct WriteOptions {
   bool replace = false;
   const ProgressCallback* progress = nullptr;
   const CancelToken* cancel = nullptr;
+  std::string key = {};  // of everything that the bytes depend on
+  bool resume = false;   // go on with what a run of the same key left
 };
+
+// An artifact of at least so many bytes is kept when its run is interrupted or killed; a smaller
+// one is made again in no time and leaves nothing behind, unless its run resumes.
+inline constexpr std::uint64_t kKeptBytes = std::uint64_t{1} << 30;
 
 // How many tiles are in the pipeline at once.
 inline std::uint64_t tiles_under_way(int threads) {
@@ -27,7 +34,8 @@ inline std::uint64_t tiles_under_way(int threads) {
 
 // Writes all files of an artifact, proves them by reading them back and puts them at their paths.
 // `encoders` holds one per planned tensor. Returns the error of each planned tensor. The bytes do
-// not depend on the number of threads. Throws Error; nothing is left behind then.
+// not depend on the number of threads, or on whether the run resumes. Throws Error; nothing is left
+// behind then, but what an interrupted run keeps in hidden files beside the artifact.
 std::vector<ErrorSums> write_artifact(const std::vector<GgufShard>& files,
                                       const std::vector<TileEncoder>& encoders,
                                       const WriteOptions& options);

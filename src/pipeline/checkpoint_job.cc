@@ -4,7 +4,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -17,6 +16,7 @@
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
 #include "pipeline/calibration.h"
+#include "pipeline/calibration_forecast.h"
 #include "pipeline/checkpoint_writer.h"
 #include "pipeline/linear_note.h"
 #include "pipeline/memory.h"
@@ -29,9 +29,6 @@
 namespace qwodel {
 namespace {
 
-constexpr std::string_view kRepack = "repack";
-constexpr std::array<std::string_view, 3> kUncalibrated = {"rtn", "search", kRepack};
-
 const WeightTensor& weight_of(const SourceModel& model, const PlannedLinear& linear) {
   return *model.weights->find(model.spec.sources[linear.source]);
 }
@@ -40,13 +37,6 @@ std::filesystem::path artifact_path(const QuantizeOptions& options, const Source
                                     const Target& target, std::size_t targets) {
   if (targets == 1) return options.output;
   return options.output / (artifact_name(model.spec.metadata, {}) + "-" + target.name);
-}
-
-bool is_calibrated(std::string_view method) { return find_calibrated_method(method) != nullptr; }
-
-CalibratedMethod steps_of(std::string_view method) {
-  const CalibratedMethod* found = find_calibrated_method(method);
-  return found == nullptr ? CalibratedMethod{.scale = false, .feed_back = false} : *found;
 }
 
 std::string type_name(const GroupIntScheme& scheme, std::uint64_t cols) {
@@ -71,19 +61,6 @@ class FinishedModules final : public FinishedLinears {
   const LinearPlan& plan_;
 };
 
-// The method by name, the target's own when there is none.
-std::string method_of(const QuantizeOptions& options, const Target& target) {
-  const bool floats = target.linears->codes == CodeKind::float8;
-  const std::string name = !options.method.empty()   ? options.method
-                           : floats                  ? "rtn"
-                           : target.backend == "awq" ? "awq"
-                                                     : "gptq";
-  if (!is_calibrated(name) && std::ranges::find(kUncalibrated, name) == kUncalibrated.end()) {
-    refuse_option("--method", name, "rtn, search, awq, gptq, awq+gptq or repack");
-  }
-  return name;
-}
-
 }  // namespace
 
 CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& model,
@@ -91,7 +68,7 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
     : options_(options),
       model_(model),
       target_(target),
-      method_(method_of(options, target)),
+      method_(options, target_),
       path_(artifact_path(options, model, target, targets)),
       format_(linear_format(target.backend)),
       scheme_(*target.linears) {
@@ -106,7 +83,7 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
   plan_ = plan_linears(model.spec, graph_, source_tensors(*model.weights), scheme_);
   override_schemes(options.tensor_types, target, plan_);
   choose_repacking();
-  check_method();
+  method_.check(plan_);
   layout_ = lay_out_checkpoint(*model.weights, plan_, format_, options.max_shard_size);
 }
 
@@ -120,7 +97,7 @@ void CheckpointJob::choose_repacking() {
     refuse_codes();
     return;
   }
-  method_ = kRepack;
+  method_.with_source_codes();
   for (PlannedLinear& linear : plan_.linears) {
     linear.reason += "; quantized in this way already, codes are taken over";
   }
@@ -142,48 +119,19 @@ void CheckpointJob::refuse_codes() const {
        .remedy = "give the original model, or name a --method to quantize it a second time"});
 }
 
-// GPTQ and AWQ round to integers. Only GPTQ has an order of columns, and only its files hold it.
-void CheckpointJob::check_method() const {
-  if (options_.desc_act && target_.backend != "gptq") {
-    throw FormatNotSupportedError({.where = "--desc-act",
-                                   .found = "a target " + target_.backend,
-                                   .expected = "gptq, whose files have a g_idx",
-                                   .remedy = "leave it out: errors are fed back in order of "
-                                             "activation in any case"});
-  }
-  if (options_.desc_act && !steps_of(method_).feed_back) {
-    refuse_option("--desc-act", "--method " + method_, "gptq or awq+gptq");
-  }
-  const bool floats = std::ranges::any_of(plan_.linears, [](const PlannedLinear& linear) {
-    return linear.scheme.codes == CodeKind::float8;
-  });
-  if (!floats || !is_calibrated(method_)) return;
-  throw FormatNotSupportedError({.where = "--method " + method_,
-                                 .found = "8-bit floats",
-                                 .expected = "integers",
-                                 .remedy = "use --method search or rtn"});
-}
-
-LinearTask CheckpointJob::task() const {
+LinearTask CheckpointJob::task(const FinishedLinears& finished, PhaseTimes& times) const {
   return {.model = model_,
           .graph = graph_,
           .plan = plan_,
           .cancel = options_.cancel,
-          .threads = thread_count(options_)};
+          .threads = thread_count(options_),
+          .finished = &finished,
+          .times = &times};
 }
 
-// A text is better than statistics of the original model, which do not know what quantized layers
-// give.
-bool CheckpointJob::is_sequential() const {
-  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
-  return steps_of(method_).feed_back && options_.true_sequential && text;
-}
+bool CheckpointJob::needs_statistics() const { return method_.needs_statistics(); }
 
-bool CheckpointJob::needs_statistics() const {
-  return is_calibrated(method_) && (steps_of(method_).scale || !is_sequential());
-}
-
-bool CheckpointJob::needs_calibration() const { return is_calibrated(method_); }
+bool CheckpointJob::needs_calibration() const { return method_.is_calibrated(); }
 
 std::unique_ptr<StatisticsFile> CheckpointJob::open_statistics() const {
   if (!needs_statistics()) return nullptr;
@@ -191,22 +139,6 @@ std::unique_ptr<StatisticsFile> CheckpointJob::open_statistics() const {
   const CheckpointWeights weights(graph_, model_.readers);
   require_same_model(*statistics, hash_of_model(graph_, weights), options_.model.string());
   return statistics;
-}
-
-std::unique_ptr<LinearQuantizer> CheckpointJob::make_quantizer(const StatisticsFile* statistics,
-                                                               const CalibrationPass* calibration,
-                                                               const FinishedLinears& finished,
-                                                               PhaseTimes& times) const {
-  LinearTask work = task();
-  work.finished = &finished;
-  work.times = &times;
-  if (method_ == kRepack) return make_repacking_quantizer(work, options_.method == kRepack);
-  if (!is_calibrated(method_)) return make_rounding_quantizer(work, method_ == "search");
-  CalibratedMethod steps = steps_of(method_);
-  steps.activation_groups = options_.desc_act;
-  if (calibration == nullptr) return make_calibrated_quantizer(work, *statistics, steps);
-  steps.mismatch_strength = options_.mismatch_strength;
-  return make_sequential_quantizer(work, statistics, *calibration, steps);
 }
 
 ArtifactReport CheckpointJob::report() const {
@@ -233,7 +165,7 @@ ArtifactReport CheckpointJob::report() const {
     report.tensors.push_back({.name = linear.module + ".weight",
                               .type = type_name(linear.scheme, linear.in_features),
                               .bytes = bytes,
-                              .method = method_,
+                              .method = method_.name(),
                               .reason = linear.reason,
                               .nmse = std::nullopt});
   }
@@ -248,7 +180,7 @@ std::vector<std::string> CheckpointJob::warnings() const {
   const auto quantized = std::ranges::count_if(plan_.linears, [&](const PlannedLinear& linear) {
     return weight_of(model_, linear).is_quantized();
   });
-  if (quantized == 0 || method_ == kRepack) return {};
+  if (quantized == 0 || method_.repacks()) return {};
   return {
       fmt::format("{} linears of {} are quantized already and lose quality a second time; a "
                   "16-bit source is better",
@@ -256,14 +188,6 @@ std::vector<std::string> CheckpointJob::warnings() const {
 }
 
 void CheckpointJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
-
-CalibrationWork CheckpointJob::calibration_work() const {
-  const CalibratedMethod steps = steps_of(method_);
-  return {.statistics = needs_statistics() && options_.statistics.empty(),
-          .scaled = steps.scale,
-          .sequential = is_sequential(),
-          .compared = is_sequential() && options_.mismatch_strength > 0};
-}
 
 // A thread holds the linear it works on as floats, codes and packed; the smallest linear is rounded
 // to see how long a value takes.
@@ -280,14 +204,14 @@ Forecast CheckpointJob::forecast() const {
   const std::vector<float> weights = read_linear(model_, sample);
   round_linear({weights.data(), static_cast<std::size_t>(sample.out_features),
                 static_cast<std::size_t>(sample.in_features)},
-               {}, sample.scheme, method_ != "rtn");
+               {}, sample.scheme, method_.name() != "rtn");
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   constexpr std::uint64_t kBytesPerValue = 4 + 1 + 1;
   Forecast result{.peak_memory_bytes = resident_memory() + threads * size(largest) * kBytesPerValue,
                   .encode_seconds = seconds * static_cast<double>(values) /
                                     static_cast<double>(size(sample) * threads)};
-  const Forecast run = forecast_calibration(model_, graph_, options_, calibration_work());
+  const Forecast run = forecast_calibration(model_, graph_, options_, method_.calibration_work());
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
   return result;
@@ -309,15 +233,14 @@ ArtifactFacts CheckpointJob::facts() const {
 }
 
 LinearArtifact CheckpointJob::artifact() const {
-  const bool feeds_back = steps_of(method_).feed_back;
   LinearArtifact result{.scheme = scheme_,
                         .unquantized = plan_.unquantized,
                         .outside = plan_.outside,
                         .producer = "qwodel:" QWODEL_VERSION,
-                        .method = method_,
-                        .damp_percent = feeds_back ? HessianOptions{}.damp_percent : 0,
+                        .method = method_.name(),
+                        .damp_percent = method_.feeds_back() ? HessianOptions{}.damp_percent : 0,
                         .desc_act = options_.desc_act,
-                        .true_sequential = is_sequential()};
+                        .true_sequential = method_.is_sequential()};
   for (const PlannedLinear& linear : plan_.linears) {
     result.linears.push_back({linear.module, linear.scheme});
   }
@@ -326,14 +249,15 @@ LinearArtifact CheckpointJob::artifact() const {
 
 // All that the bytes depend on, in one number: sources, layout, method, calibration.
 std::string CheckpointJob::run_key() const {
-  std::string key = fmt::format("{} {} {} {}\n", QWODEL_VERSION, method_, current_kernel_target(),
-                                format_.quantization_config(artifact()).dump());
+  std::string key =
+      fmt::format("{} {} {} {}\n", QWODEL_VERSION, method_.name(), current_kernel_target(),
+                  format_.quantization_config(artifact()).dump());
   key += fmt::format("{}\n", hash_of_model(graph_, CheckpointWeights(graph_, model_.readers)));
   for (const MappedFile& file : model_.checkpoint->files()) {
     key += fmt::format("{}\n", file.bytes().size());
   }
   for (const CheckpointShard& shard : layout_.shards) key += shard.layout.header;
-  key += calibration_key(options_, is_sequential());
+  key += calibration_key(options_, method_.is_sequential());
   return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
 }
 
@@ -355,7 +279,7 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
   const std::size_t copied = report.tensors.size() - plan_.linears.size();
   const auto statistics = open_statistics();
   std::optional<CalibrationPass> calibration;
-  if (is_sequential()) calibration = calibration_pass(options_, model_, graph_);
+  if (method_.is_sequential()) calibration = calibration_pass(options_, model_, graph_);
   const FinishedModules finished(writer, plan_);
   for (std::size_t i = 0; i < plan_.linears.size(); ++i) {
     const Json* note = writer.finished(plan_.linears[i].module);
@@ -365,8 +289,9 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     meter.advance(row.bytes);
   }
   PhaseTimes times;
+  const LinearTask work = task(finished, times);
   const auto quantizer =
-      make_quantizer(statistics.get(), calibration ? &*calibration : nullptr, finished, times);
+      method_.make_quantizer(work, statistics.get(), calibration ? &*calibration : nullptr);
   for (const std::string& message : quantizer->warnings()) {
     if (options_.warning) options_.warning(message);
   }

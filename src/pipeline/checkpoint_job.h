@@ -8,7 +8,7 @@
 
 #include "calibrate/statistics.h"
 #include "pipeline/artifact_job.h"
-#include "pipeline/calibration_forecast.h"
+#include "pipeline/checkpoint_method.h"
 #include "pipeline/checkpoint_writer.h"
 #include "pipeline/linear_quantizer.h"
 #include "pipeline/source_model.h"
@@ -40,23 +40,16 @@ class CheckpointJob final : public ArtifactJob {
  private:
   void choose_repacking();
   void refuse_codes() const;
-  CalibrationWork calibration_work() const;
-  void check_method() const;
-  LinearTask task() const;
+  LinearTask task(const FinishedLinears& finished, PhaseTimes& times) const;
   LinearArtifact artifact() const;
   std::string run_key() const;
-  bool is_sequential() const;
   std::unique_ptr<StatisticsFile> open_statistics() const;
-  std::unique_ptr<LinearQuantizer> make_quantizer(const StatisticsFile* statistics,
-                                                  const CalibrationPass* calibration,
-                                                  const FinishedLinears& finished,
-                                                  PhaseTimes& times) const;
   void write(CheckpointWriter& writer, ArtifactReport& report) const;
 
   const QuantizeOptions& options_;
   const SourceModel& model_;
   Target target_;
-  std::string method_;
+  CheckpointMethod method_;
   std::filesystem::path path_;
   const LinearFormat& format_;
   GroupIntScheme scheme_;

@@ -19,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kJournal = ".qwodel-journal";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
 std::span<const std::byte> as_bytes(const std::string& text) {
@@ -93,7 +92,7 @@ CheckpointWriter::CheckpointWriter(fs::path path, const CheckpointLayout& layout
       format_(format),
       source_(source),
       directory_(std::move(path), options.replace, options.resume),
-      journal_(directory_.staging() / kJournal, options.key, directory_.resumed()) {
+      journal_(open_journal(directory_, options.key)) {
   open_shards();
   write_config(artifact);  // without it what is there could not be read
   if (!journal_.entries().empty()) take_up();
@@ -253,7 +252,7 @@ void CheckpointWriter::commit(const Weights& weights, const LinearArtifact& arti
   write_file("README.md", as_bytes(card));
   copy_sidecars(source_.directory());
   verify();
-  fs::remove(directory_.staging() / kJournal);
+  fs::remove(directory_.staging() / kJournalName);
   directory_.commit();
 }
 

@@ -43,7 +43,7 @@ fs::path artifact_path(const QuantizeOptions& options, const SourceModel& model,
          (artifact_name(model.spec.metadata, {}) + "-" + target.name + ".mlpackage");
 }
 
-std::vector<WeightScheme> schemes_of(const std::vector<WeightChoice>& choices) {
+std::vector<WeightScheme> weight_schemes(const std::vector<WeightChoice>& choices) {
   std::vector<WeightScheme> schemes;
   for (const WeightChoice& choice : choices) schemes.push_back(choice.scheme);
   return schemes;
@@ -62,8 +62,8 @@ CalibratedMethod steps_of(const std::string& method) {
 }
 
 // Schemes of the weights as AWQ's search knows them.
-TensorFolds::SchemeOf schemes_of(const SourceModel& model, const Graph& graph,
-                                 const std::vector<WeightChoice>& choices) {
+TensorFolds::SchemeOf tensor_schemes(const SourceModel& model, const Graph& graph,
+                                     const std::vector<WeightChoice>& choices) {
   std::map<std::string, GroupIntScheme> schemes;
   for (std::size_t i = 0; i < graph.weights.size(); ++i) {
     const auto scheme = scheme_like(choices[i].scheme);
@@ -87,7 +87,7 @@ class Evidence {
       require_same_model(*statistics_, hash_of_model(graph, weights), options.model.string());
       if (steps_.scale || steps_.feed_back) require_gram(*statistics_);
       if (!steps_.scale) return;
-      folds_ = std::make_unique<TensorFolds>(model, graph, schemes_of(model, graph, choices),
+      folds_ = std::make_unique<TensorFolds>(model, graph, tensor_schemes(model, graph, choices),
                                              *statistics_, options.cancel, thread_count(options));
     } else if (!options.imatrix.empty()) {
       importance_ = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
@@ -158,7 +158,7 @@ CoremlJob::CoremlJob(const QuantizeOptions& options, const SourceModel& model, c
       choices_(plan_weights(graph_, with_granularity(*target.coreml, options.coreml.granularity),
                             form_.version)) {
   check_method(options.method);
-  lowered_ = lower_graph(graph_, weights_, form_, schemes_of(choices_));
+  lowered_ = lower_graph(graph_, weights_, form_, weight_schemes(choices_));
   describe(lowered_.model);
 }
 

@@ -13,7 +13,6 @@ namespace qwodel {
 namespace {
 
 constexpr const char* kBlocks = "blocks";
-constexpr const char* kJournal = ".qwodel-journal";
 constexpr std::uint64_t kHashBytes = std::uint64_t{1} << 20;
 
 // The folder that never appears: what is in it goes into the artifact.
@@ -53,7 +52,7 @@ EncodedTensors::EncodedTensors(const std::filesystem::path& artifact,
       others_(others),
       slots_(lay_out(inputs, plan, tensors)),
       directory_(folder_of(artifact), true, options.resume),
-      journal_(directory_.staging() / kJournal, options.key, directory_.resumed()),
+      journal_(open_journal(directory_, options.key)),
       file_(open_blocks()) {
   // What the journal says counts as done when the file still holds it.
   for (auto& [tensor, slot] : slots_) {

@@ -25,7 +25,7 @@ GroupIntScheme scheme_like(TensorType type) {
           .symmetric = recipe.highest_minimum == 0};
 }
 
-TensorFolds::SchemeOf schemes_of(const std::vector<PlanInput>& inputs, const TensorPlan& plan) {
+TensorFolds::SchemeOf tensor_schemes(const std::vector<PlanInput>& inputs, const TensorPlan& plan) {
   std::unordered_map<std::string, TensorType> types;
   for (const PlannedTensor& planned : plan.tensors) {
     if (!planned.quantized || !info(planned.type).is_quantized()) continue;

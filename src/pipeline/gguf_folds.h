@@ -14,7 +14,7 @@ namespace qwodel {
 GroupIntScheme scheme_like(TensorType type);
 
 // Schemes of the tensors that a plan quantizes.
-TensorFolds::SchemeOf schemes_of(const std::vector<PlanInput>& inputs, const TensorPlan& plan);
+TensorFolds::SchemeOf tensor_schemes(const std::vector<PlanInput>& inputs, const TensorPlan& plan);
 
 // A plan with the importance of the inputs that the scales make smaller.
 class ScaledPlan {

@@ -1,15 +1,19 @@
 #include "pipeline/gguf_job.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <memory>
+#include <system_error>
 
 #include "codecs/codec.h"
 #include "formats/tensor_info.h"
 #include "io/atomic_file.h"
+#include "kernels/dispatch.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
+#include "pipeline/calibration.h"
 #include "pipeline/calibration_forecast.h"
 #include "pipeline/forecast.h"
 #include "pipeline/gguf_calibration.h"
@@ -89,10 +93,11 @@ bool GgufJob::is_calibrated(std::string_view method) {
   return find_calibrated_method(method) != nullptr;
 }
 
-bool GgufJob::is_sequential(const QuantizeOptions& options) {
-  const CalibratedMethod* steps = find_calibrated_method(options.method);
-  const bool text = !options.calibration.text.empty() || options.statistics.empty();
-  return steps != nullptr && steps->feed_back && options.true_sequential && text;
+// Whether tensors are quantized one after the other, each on what those before it give.
+bool GgufJob::is_sequential() const {
+  const CalibratedMethod* steps = find_calibrated_method(options_.method);
+  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
+  return steps != nullptr && steps->feed_back && options_.true_sequential && text;
 }
 
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
@@ -168,6 +173,7 @@ WriteOptions GgufJob::write_options() const {
   WriteOptions result;
   result.threads = thread_count(options_);
   result.replace = options_.force;
+  result.resume = options_.resume;
   result.progress = &options_.progress;
   result.cancel = options_.cancel;
   if (options_.max_memory == 0) return result;
@@ -189,11 +195,35 @@ WriteOptions GgufJob::write_options() const {
   return result;
 }
 
+// All that the bytes depend on, in one number: sources, plan, importance, method, calibration.
+std::string GgufJob::run_key() const {
+  std::string key = fmt::format("{} {} {} {}\n", QWODEL_VERSION, options_.method,
+                                current_kernel_target(), write_options().tile_values);
+  for (const MappedFile& file : model_.checkpoint->files()) {
+    std::error_code ignored;
+    const auto time = std::filesystem::last_write_time(file.path(), ignored).time_since_epoch();
+    key += fmt::format("{} {} {}\n", file.path().filename().string(), file.bytes().size(),
+                       time.count());
+  }
+  for (const GgufShard& file : files_) {
+    key +=
+        fmt::format("{:016x}\n", XXH3_64bits(file.layout.header.data(), file.layout.header.size()));
+  }
+  for (const PlannedTensor& planned : plan_.tensors) {
+    key += info(inputs_[planned.input].stored).name;
+    if (planned.importance == nullptr) continue;
+    const std::vector<float>& values = *planned.importance;
+    key += fmt::format(" {:016x}", XXH3_64bits(values.data(), values.size() * sizeof(float)));
+  }
+  if (needs_statistics()) key += calibration_key(options_, is_sequential());
+  return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
+}
+
 Forecast GgufJob::forecast() const {
   Forecast result = forecast_run(model_, inputs_, plan_, write_options());
   if (!needs_statistics()) return result;
   const CalibratedMethod& steps = *find_calibrated_method(options_.method);
-  const bool sequential = is_sequential(options_);
+  const bool sequential = is_sequential();
   const Forecast run =
       forecast_calibration(model_, build_graph(model_.spec), options_,
                            {.statistics = options_.statistics.empty(),
@@ -224,7 +254,9 @@ void GgufJob::run(ArtifactReport& report) const {
   if (calibration) report.phases = calibration->phases();
   std::vector<ErrorSums> errors;
   try {
-    errors = write_artifact(files_, encoders, write_options());
+    WriteOptions options = write_options();
+    options.key = run_key();
+    errors = write_artifact(files_, encoders, options);
   } catch (const Error& error) {
     if (calibration && error.code() == ErrorCode::interrupted) calibration->keep();
     throw;

@@ -26,10 +26,6 @@ class GgufJob final : public ArtifactJob {
   // Whether a method, by its name, wants statistics of activations.
   static bool is_calibrated(std::string_view method);
 
-  // Whether tensors are quantized one after the other, each on what those before it give: only
-  // these are kept for a run that resumes.
-  static bool is_sequential(const QuantizeOptions& options);
-
   bool needs_statistics() const override { return is_calibrated(options_.method); }
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
@@ -38,7 +34,9 @@ class GgufJob final : public ArtifactJob {
   void run(ArtifactReport& report) const override;
 
  private:
+  bool is_sequential() const;
   WriteOptions write_options() const;
+  std::string run_key() const;
   bool repacks(const PlannedTensor& tensor) const;
 
   const QuantizeOptions& options_;

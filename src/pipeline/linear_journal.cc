@@ -54,4 +54,13 @@ void LinearJournal::add(const std::string& module, const JournalEntry& entry) {
   out_ << line.dump() << '\n' << std::flush;
 }
 
+LinearJournal open_journal(AtomicDirectory& directory, const std::string& key) {
+  try {
+    return {directory.staging() / kJournalName, key, directory.resumed()};
+  } catch (const ValidationError&) {
+    directory.keep();
+    throw;
+  }
+}
+
 }  // namespace qwodel

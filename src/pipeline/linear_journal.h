@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "io/atomic_directory.h"
 #include "io/json.h"
 
 namespace qwodel {
@@ -32,5 +33,11 @@ class LinearJournal {
   std::map<std::string, JournalEntry> entries_;  // by module, as they were at the start
   std::ofstream out_;
 };
+
+// The name of the journal inside a directory that is being made.
+inline constexpr const char* kJournalName = ".qwodel-journal";
+
+// The journal of a directory, which keeps what is in it when it is the work of another run.
+LinearJournal open_journal(AtomicDirectory& directory, const std::string& key);
 
 }  // namespace qwodel

@@ -250,9 +250,6 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   std::unique_ptr<RunStatistics> statistics;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
-  if (has_gguf && options.resume && options.warning && !GgufJob::is_sequential(options)) {
-    options.warning("--resume: .gguf files are made from the beginning; nothing of them was kept");
-  }
   if (!dry_run) {
     if (calibrated_gguf || any(jobs, &ArtifactJob::needs_calibration)) use_builtin_text(options);
     if (calibrated_gguf || any(jobs, &ArtifactJob::needs_statistics)) {

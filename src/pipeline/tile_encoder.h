@@ -64,6 +64,7 @@ class TileEncoder {
   // Bytes of the buffers that encode() of this tile needs.
   std::uint64_t scratch_bytes(const Tile& tile) const;
 
+  const std::string& name() const { return name_; }
   std::uint64_t cols() const { return cols_; }
   std::uint64_t row_bytes() const { return row_bytes_; }
   const ModelTensorReader& reader() const { return *reader_; }

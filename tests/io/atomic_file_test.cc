@@ -34,15 +34,18 @@ std::size_t files_in(const fs::path& folder) {
       std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
 }
 
-// Every test runs with a nameless file (where the file system of the temporary folder has them) and
-// with a sibling.
+// Every test runs with a nameless file (where the file system of the temporary folder has them),
+// with a sibling and with one that may be kept.
 class AtomicFileTest : public testing::TestWithParam<Staging> {};
 
+std::string name_of(const testing::TestParamInfo<Staging>& test) {
+  constexpr std::array<const char*, 3> kNames = {"nameless", "sibling", "kept"};
+  return kNames[static_cast<std::size_t>(test.param)];
+}
+
 INSTANTIATE_TEST_SUITE_P(Stagings, AtomicFileTest,
-                         testing::Values(Staging::nameless, Staging::sibling),
-                         [](const auto& test) {
-                           return test.param == Staging::nameless ? "nameless" : "sibling";
-                         });
+                         testing::Values(Staging::nameless, Staging::sibling, Staging::kept),
+                         name_of);
 
 TEST_P(AtomicFileTest, AppearsOnCommitOnly) {
   const TempDirectory folder;
@@ -146,6 +149,40 @@ TEST_P(AtomicFileTest, NoRoom) {
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
   EXPECT_EQ(files_in(folder.path()), 0u);
+}
+
+TEST(KeptFile, IsTakenUpWithWhatItHolds) {
+  const TempDirectory folder;
+  {
+    AtomicFile file(folder / "x", 6, false, Staging::kept);
+    file.write_at(0, bytes_of_text("abc"));
+    file.keep();
+  }
+  EXPECT_EQ(content_of(kept_sibling(folder / "x")), std::string("abc\0\0\0", 6));
+  AtomicFile file(folder / "x", 6, false, Staging::kept);
+  file.write_at(3, bytes_of_text("def"));
+  file.commit();
+  EXPECT_EQ(content_of(folder / "x"), "abcdef");
+  EXPECT_EQ(files_in(folder.path()), 1u);
+}
+
+TEST(KeptFile, OfAnotherSizeIsEmptied) {
+  const TempDirectory folder;
+  AtomicFile(folder / "x", 6, false, Staging::kept).keep();
+  std::ofstream(kept_sibling(folder / "x")) << "abcdef";
+  AtomicFile file(folder / "x", 4, false, Staging::kept);
+  file.commit();
+  EXPECT_EQ(content_of(folder / "x"), std::string(4, '\0'));
+}
+
+TEST(KeptFile, BelongsToOneProcess) {
+  const TempDirectory folder;
+  AtomicFile file(folder / "x", 6, false, Staging::kept);
+  file.write_at(0, bytes_of_text("abcdef"));
+  expect_error<DependencyError>([&] { AtomicFile(folder / "x", 4, false, Staging::kept); },
+                                "another process");
+  file.commit();
+  EXPECT_EQ(content_of(folder / "x"), "abcdef");
 }
 
 }  // namespace
