@@ -21,7 +21,8 @@ void throw_if_cancelled(const CancelToken* cancel) {
   throw Error(ErrorCode::interrupted, {.where = "interrupted",
                                        .found = "",
                                        .expected = "",
-                                       .remedy = "nothing was written; run the command again"});
+                                       .remedy = "nothing is at the output; run the command again, "
+                                                 "quantize and calibrate go on with --resume"});
 }
 
 ProgressMeter::ProgressMeter(std::string stage, std::uint64_t total_bytes,

@@ -1,9 +1,7 @@
-// JSON is parsed strictly, within bounds, and in linear time.
+// JSON is parsed strictly and within bounds.
 #include "io/json.h"
 
 #include <gtest/gtest.h>
-
-#include <ctime>
 
 #include "tests/formats/temp_directory.h"
 
@@ -82,18 +80,16 @@ TEST(Json, Members) {
   EXPECT_EQ(find_member(nullptr, "a"), nullptr);
 }
 
-// A filtering callback of nlohmann/json needs minutes of processor time for this document, the
-// builder a fraction of a second; sanitizers make it ten times slower.
-TEST(Json, LargeDocumentsTakeLinearTime) {
+// A filtering callback of nlohmann/json is quadratic in the number of members: it would run into
+// the time limit of a test.
+TEST(Json, LargeDocuments) {
   constexpr std::size_t kEntries = 400'000;
   std::string text = "{\"list\":[[]";
   for (std::size_t i = 0; i < kEntries; ++i) text += ",[\"a\",\"b\"]";
   text += "],\"map\":{\"k\":0";
   for (std::size_t i = 0; i < kEntries; ++i) text += ",\"k" + std::to_string(i) + "\":{}";
   text += "}}";
-  const std::clock_t start = std::clock();
   EXPECT_EQ(parse_json(text, "x").at("map").size(), kEntries + 1);
-  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 10.0);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include "tests/tokenizer/golden_cases.h"
 #include "tokenizer/sentencepiece_model.h"
 #include "tokenizer/tiktoken.h"
@@ -133,9 +131,7 @@ TEST(DamagedTokenizer, RegexThatDoesNotCompileOrEnd) {
     return file;
   };
   expect_refused(with("(?<"), "(?<");
-  const auto begin = std::chrono::steady_clock::now();
   expect_refused(with("(?:(?:[^q]+)+)+\\x{10FFFF}"), "limit");
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
 TEST(DamagedTokenizer, TextIsNotJson) {
