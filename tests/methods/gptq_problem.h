@@ -16,6 +16,16 @@ struct GptqProblem {
   ConstMatrixView gram_view() const { return {gram.data(), cols, cols}; }
 };
 
+// Adds the lower triangle of x^T x. With pointers, because sanitized tests are not optimized.
+inline void add_products(const std::vector<float>& x, std::vector<float>& gram) {
+  const float* const values = x.data();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    float* const row = gram.data() + i * x.size();
+    const float value = values[i];
+    for (std::size_t j = 0; j <= i; ++j) row[j] += value * values[j];
+  }
+}
+
 // Inputs that are correlated over neighbouring columns and differ in size by column.
 inline GptqProblem make_gptq_problem(std::size_t rows, std::size_t cols, std::size_t tokens,
                                      unsigned seed) {
@@ -30,9 +40,10 @@ inline GptqProblem make_gptq_problem(std::size_t rows, std::size_t cols, std::si
       common = 0.8f * common + 0.6f * normal(generator);
       x[c] = common * (c % 7 == 3 ? 5.0f : 1.0f);
     }
-    for (std::size_t i = 0; i < cols; ++i) {
-      for (std::size_t j = 0; j < cols; ++j) problem.gram[i * cols + j] += x[i] * x[j];
-    }
+    add_products(x, problem.gram);
+  }
+  for (std::size_t i = 0; i < cols; ++i) {
+    for (std::size_t j = 0; j < i; ++j) problem.gram[j * cols + i] = problem.gram[i * cols + j];
   }
   return problem;
 }
