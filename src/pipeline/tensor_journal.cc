@@ -44,8 +44,9 @@ void TensorJournal::add(const std::string& tensor, const Entry& entry) {
 
 void remove_unfinished(const fs::path& artifact) {
   std::error_code ignored;
+  if (!fs::exists(kept_sibling(artifact), ignored)) return;
+  const AtomicFile taken(artifact, 0, true, Staging::kept);  // removed with its name
   fs::remove(journal_of(artifact), ignored);
-  fs::remove(kept_sibling(artifact), ignored);
 }
 
 }  // namespace qwodel

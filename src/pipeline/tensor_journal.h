@@ -41,7 +41,8 @@ class TensorJournal {
   bool kept_ = false;
 };
 
-// Removes what a killed run left beside an artifact for one that resumes.
+// Removes what a killed run left beside an artifact for one that resumes. Throws DependencyError
+// when it is another process's that still runs.
 void remove_unfinished(const std::filesystem::path& artifact);
 
 }  // namespace qwodel
