@@ -54,8 +54,9 @@ std::vector<std::uint8_t> surgeon(const GptqProblem& problem, const HessianFacto
     h[i * d + i] += factor.damp_percent * trace / static_cast<double>(d);
   }
   std::vector<std::uint8_t> codes(problem.rows * d);
+  const std::vector<double> of_all = inverse(h, d);
   for (std::size_t r = 0; r < problem.rows; ++r) {
-    std::vector<double> inv = inverse(h, d);
+    std::vector<double> inv = of_all;
     std::vector<double> w(problem.weights.begin() + static_cast<std::ptrdiff_t>(r * d),
                           problem.weights.begin() + static_cast<std::ptrdiff_t>((r + 1) * d));
     for (const std::uint32_t i : factor.order) {
