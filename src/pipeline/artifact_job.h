@@ -30,6 +30,9 @@ class ArtifactJob {
   // Throws DependencyError when something is at the artifact's path and may not be replaced.
   virtual void refuse_existing() const = 0;
 
+  // Whether the whole artifact is at its path.
+  virtual bool is_there() const = 0;
+
   // Whether run() wants QuantizeOptions::statistics.
   virtual bool needs_statistics() const { return false; }
 

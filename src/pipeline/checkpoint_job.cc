@@ -189,6 +189,8 @@ std::vector<std::string> CheckpointJob::warnings() const {
 
 void CheckpointJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
 
+bool CheckpointJob::is_there() const { return std::filesystem::exists(path_); }
+
 // A thread holds the linear it works on as floats, codes and packed; the smallest linear is rounded
 // to see how long a value takes.
 Forecast CheckpointJob::forecast() const {

@@ -32,6 +32,7 @@ class CheckpointJob final : public ArtifactJob {
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
+  bool is_there() const override;
   bool needs_statistics() const override;
   bool needs_calibration() const override;
   Forecast forecast() const override;

@@ -232,6 +232,8 @@ std::vector<std::string> CoremlJob::warnings() const {
 
 void CoremlJob::refuse_existing() const { qwodel::refuse_existing(path_, options_.force); }
 
+bool CoremlJob::is_there() const { return std::filesystem::exists(path_); }
+
 // With text or statistics the weights are fit to what their inputs are.
 bool CoremlJob::needs_statistics() const {
   if (find_calibrated_method(options_.method) != nullptr) return true;

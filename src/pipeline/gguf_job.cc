@@ -143,6 +143,11 @@ void GgufJob::refuse_existing() const {
   for (const GgufShard& file : files_) qwodel::refuse_existing(file.path, options_.force);
 }
 
+bool GgufJob::is_there() const {
+  return std::ranges::all_of(
+      files_, [](const GgufShard& file) { return std::filesystem::exists(file.path); });
+}
+
 ArtifactReport GgufJob::report() const {
   ArtifactReport report;
   report.path = files_.front().path;

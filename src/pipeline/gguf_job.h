@@ -30,6 +30,7 @@ class GgufJob final : public ArtifactJob {
   ArtifactReport report() const override;
   std::vector<std::string> warnings() const override;
   void refuse_existing() const override;
+  bool is_there() const override;
   Forecast forecast() const override;
   void run(ArtifactReport& report) const override;
 

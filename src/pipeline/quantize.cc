@@ -106,9 +106,14 @@ void plan_ggufs(const QuantizeOptions& options, const SourceModel& model,
   }
 }
 
-void refuse_existing(const Jobs& jobs) {
+// An artifact of several that a run which this one resumes has finished.
+bool is_finished(const QuantizeOptions& options, const Jobs& jobs, const ArtifactJob& job) {
+  return options.resume && !options.force && jobs.size() > 1 && job.is_there();
+}
+
+void refuse_existing(const QuantizeOptions& options, const Jobs& jobs) {
   for (const auto& job : jobs) {
-    if (job != nullptr) job->refuse_existing();
+    if (job != nullptr && !is_finished(options, jobs, *job)) job->refuse_existing();
   }
 }
 
@@ -235,6 +240,18 @@ std::unique_ptr<ImportanceMatrix> importance_of_run(QuantizeOptions options,
   return importance;
 }
 
+// An interrupted run leaves the statistics to one that resumes.
+void make_artifact(const QuantizeOptions& options, const ArtifactJob& job,
+                   RunStatistics* statistics, ArtifactReport& report) {
+  make_output_folder(options, report.path);
+  try {
+    job.run(report);
+  } catch (const Error& error) {
+    if (statistics != nullptr && error.code() == ErrorCode::interrupted) statistics->keep();
+    throw;
+  }
+}
+
 QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
@@ -246,7 +263,7 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
                                           .tokenizer_pre = options.tokenizer_pre,
                                           .model_name = options.model_name});
   Jobs jobs = plan_checkpoints(options, model, targets);
-  if (!dry_run) refuse_existing(jobs);
+  if (!dry_run) refuse_existing(options, jobs);
   std::unique_ptr<RunStatistics> statistics;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
@@ -261,7 +278,7 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
     importance = importance_of_run(options, statistics.get());
   }
   plan_ggufs(options, model, targets, importance.get(), dry_run, jobs);
-  if (!dry_run) refuse_existing(jobs);
+  if (!dry_run) refuse_existing(options, jobs);
   QuantizeReport report;
   report.seconds = seconds_since(start);  // a run opens the model as planning did
   for (const auto& job : jobs) {
@@ -269,21 +286,18 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
       if (options.warning) options.warning(message);
     }
     report.artifacts.push_back(job->report());
+    if (!dry_run && is_finished(options, jobs, *job)) {
+      const std::string path = report.artifacts.back().path.string();
+      if (options.warning) options.warning(path + " is there and stays as it is");
+      continue;
+    }
     if (dry_run || options.max_memory > 0) {
       const Forecast forecast = job->forecast();
       warn_of_memory(options, forecast);
       report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
       report.seconds += forecast.encode_seconds;
     }
-    if (!dry_run) {
-      make_output_folder(options, report.artifacts.back().path);
-      try {
-        job->run(report.artifacts.back());
-      } catch (const Error& error) {
-        if (statistics != nullptr && error.code() == ErrorCode::interrupted) statistics->keep();
-        throw;
-      }
-    }
+    if (!dry_run) make_artifact(options, *job, statistics.get(), report.artifacts.back());
   }
   if (dry_run) return report;
   report.peak_memory_bytes = peak_memory();

@@ -212,6 +212,29 @@ TEST_F(Pipeline, VerifyFindsADamagedArtifact) {
   }
 }
 
+// Of several artifacts, those that are finished stay when the run resumes.
+TEST_F(Pipeline, AResumedRunLeavesFinishedArtifacts) {
+  QuantizeOptions several = options("Q8_0");
+  several.targets = {"gguf:Q8_0", "gguf:Q4_0"};
+  several.output = scratch_ / "out";
+  const QuantizeReport first = quantize(several);
+  const fs::path kept = first.artifacts[0].path;
+  const fs::path lost = first.artifacts[1].path;
+  const std::string bytes = bytes_of_file(lost);
+  fs::remove(lost);
+  std::ofstream(kept, std::ios::binary) << "as it is";
+  EXPECT_THROW(quantize(several), DependencyError);
+  EXPECT_FALSE(fs::exists(lost));
+  several.resume = true;
+  std::vector<std::string> warnings;
+  several.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  quantize(several);
+  EXPECT_EQ(bytes_of_file(kept), "as it is");
+  EXPECT_EQ(bytes_of_file(lost), bytes);
+  EXPECT_THAT(warnings, testing::Contains(testing::HasSubstr("stays as it is")));
+  EXPECT_EQ(files_in(scratch_ / "out"), 2u);
+}
+
 // As shells complete the name of a directory: "out/" is "out".
 TEST_F(Pipeline, ASlashAfterTheOutputChangesNothing) {
   QuantizeOptions directory = options("Q8_0");
