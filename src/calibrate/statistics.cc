@@ -105,7 +105,7 @@ std::vector<T> values_of(std::span<const std::byte> bytes) {
   return values;
 }
 
-// Gram matrices are nearly all of the file and each is read once.
+// Gram matrices are nearly all of the file: mapped, they would be most of the process.
 std::vector<float> take_gram(std::span<const std::byte> bytes) {
   std::vector<float> values = values_of<float>(bytes);
   drop_pages(bytes);

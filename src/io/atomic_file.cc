@@ -45,6 +45,13 @@ std::filesystem::path sibling_of(const std::filesystem::path& path) {
 // The name of an open file by which linkat() finds it (open(2), O_TMPFILE).
 std::string name_of_open(int file) { return fmt::format("/proc/self/fd/{}", file); }
 
+// Whether the open file still has the name it was opened by.
+bool has_name(int file, const std::filesystem::path& name) {
+  struct stat opened{}, named{};
+  return ::fstat(file, &opened) == 0 && ::stat(name.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
 }  // namespace
 
 std::filesystem::path kept_sibling(const std::filesystem::path& path) {
@@ -95,12 +102,14 @@ void AtomicFile::open_sibling() {
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 }
 
-// The lock goes with the open file, so a killed process holds none.
+// The lock goes with the open file, so a killed process holds none. A process that committed the
+// file before it was locked here gave it another name: it is finished and not to be touched.
 void AtomicFile::open_kept(std::uint64_t expected) {
   temporary_ = kept_sibling(path_);
   file_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (file_ < 0) return;
-  if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  const bool taken = ::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (taken || !has_name(file_, temporary_)) {
     ::close(file_);
     throw DependencyError({.where = path_.string(),
                            .found = "another process that writes it",

@@ -32,7 +32,8 @@ struct AwqGroup {
 };
 
 struct AwqOptions {
-  int ratios = 10;      // ratios 0, 1/ratios ... 1, then half steps around the best
+  int ratios = 10;      // ratios 0, 1/ratios ... 1, then half steps around the best; of many rows,
+                        // a sample chooses those that are measured on all
   bool duo = true;      // the form with weights, too
   bool search = false;  // rounding parameters of the lowest error in every trial, not the range
 };

@@ -117,9 +117,11 @@ void refuse_existing(const QuantizeOptions& options, const Jobs& jobs) {
   }
 }
 
-bool any(const Jobs& jobs, bool (ArtifactJob::*needs)() const) {
-  return std::ranges::any_of(
-      jobs, [&](const auto& job) { return job != nullptr && (job.get()->*needs)(); });
+// Of a job that is still to do.
+bool any(const QuantizeOptions& options, const Jobs& jobs, bool (ArtifactJob::*needs)() const) {
+  return std::ranges::any_of(jobs, [&](const auto& job) {
+    return job != nullptr && !is_finished(options, jobs, *job) && (job.get()->*needs)();
+  });
 }
 
 // What files, code and a layer take cannot be made smaller.
@@ -268,8 +270,9 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
   if (!dry_run) {
-    if (calibrated_gguf || any(jobs, &ArtifactJob::needs_calibration)) use_builtin_text(options);
-    if (calibrated_gguf || any(jobs, &ArtifactJob::needs_statistics)) {
+    if (calibrated_gguf || any(options, jobs, &ArtifactJob::needs_calibration))
+      use_builtin_text(options);
+    if (calibrated_gguf || any(options, jobs, &ArtifactJob::needs_statistics)) {
       statistics = make_statistics(options);
     }
   }

@@ -44,8 +44,8 @@ void TensorJournal::add(const std::string& tensor, const Entry& entry) {
 
 void remove_unfinished(const fs::path& artifact) {
   std::error_code ignored;
-  if (!fs::exists(kept_sibling(artifact), ignored)) return;
-  const AtomicFile taken(artifact, 0, true, Staging::kept);  // removed with its name
+  std::optional<AtomicFile> taken;  // locked, and removed at the end
+  if (fs::exists(kept_sibling(artifact), ignored)) taken.emplace(artifact, 0, true, Staging::kept);
   fs::remove(journal_of(artifact), ignored);
 }
 

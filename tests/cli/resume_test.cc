@@ -32,11 +32,15 @@ class Resume : public testing::Test {
   // Large enough that a run can be killed in the middle.
   virtual TinyLlama model() const { return {.hidden = 512, .intermediate = 1024, .layers = 4}; }
 
-  virtual std::vector<std::string> words(const std::string& output) const {
-    return {QWODEL_PROGRAM, "quantize",  (scratch_ / "model").string(),
-            "--to",         "ct:W4A16",  "--method",
-            "search",       "--threads", "1",
-            "-o",           output};
+  virtual std::vector<std::string> method() const {
+    return {"--to", "ct:W4A16", "--method", "search"};
+  }
+
+  std::vector<std::string> words(const std::string& output) const {
+    std::vector<std::string> all = {QWODEL_PROGRAM, "quantize", (scratch_ / "model").string()};
+    for (const std::string& word : method()) all.push_back(word);
+    all.insert(all.end(), {"--threads", "1", "-o", output});
+    return all;
   }
 
   ProgramResult run(const std::string& output, const std::string& more = "") const {
@@ -159,22 +163,8 @@ class ResumeGguf : public Resume {
     return scratch_ / "out/.a.gguf.blocks.partial/.qwodel-journal";
   }
   std::string artifact() const override { return "a.gguf"; }
-  std::vector<std::string> words(const std::string& output) const override {
-    return {QWODEL_PROGRAM,
-            "quantize",
-            (scratch_ / "model").string(),
-            "--to",
-            "gguf:Q4_K_S",
-            "--method",
-            "awq+gptq",
-            "--samples",
-            "6",
-            "--seq-len",
-            "64",
-            "--threads",
-            "1",
-            "-o",
-            output};
+  std::vector<std::string> method() const override {
+    return {"--to", "gguf:Q4_K_S", "--method", "awq+gptq", "--samples", "6", "--seq-len", "64"};
   }
 };
 
@@ -223,17 +213,7 @@ class ResumeSearched : public Resume {
   fs::path journal() const override { return scratch_ / "out/.a.gguf.journal"; }
   std::string artifact() const override { return "a.gguf"; }
   std::vector<std::string> kept() const override { return {"--resume"}; }
-  std::vector<std::string> words(const std::string& output) const override {
-    return {QWODEL_PROGRAM,
-            "quantize",
-            (scratch_ / "model").string(),
-            "--to",
-            "gguf:Q2_K",
-            "--threads",
-            "1",
-            "-o",
-            output};
-  }
+  std::vector<std::string> method() const override { return {"--to", "gguf:Q2_K"}; }
 
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(scratch_ / "out"), {}));
