@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <map>
 #include <utility>
 
@@ -70,18 +69,6 @@ class CalibratedQuantizer final : public LinearQuantizer {
 };
 
 }  // namespace
-
-const CalibratedMethod* find_calibrated_method(std::string_view name) {
-  struct Named {
-    std::string_view name;
-    CalibratedMethod steps;
-  };
-  static constexpr std::array kMethods = {Named{"awq", {.scale = true, .feed_back = false}},
-                                          Named{"gptq", {.scale = false, .feed_back = true}},
-                                          Named{"awq+gptq", {.scale = true, .feed_back = true}}};
-  const auto* found = std::ranges::find(kMethods, name, &Named::name);
-  return found == kMethods.end() ? nullptr : &found->steps;
-}
 
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
                                                            const StatisticsFile& statistics,

@@ -4,17 +4,11 @@
 
 #include "graph/graph.h"
 #include "pipeline/artifact_job.h"
+#include "pipeline/calibrated_method.h"
 #include "pipeline/source_model.h"
 #include "qwodel/quantize.h"
 
 namespace qwodel {
-
-struct CalibrationWork {
-  bool statistics = false;  // a pass that sums the second moments of all inputs
-  bool scaled = false;      // AWQ's search
-  bool sequential = false;  // a pass in which linears are quantized one after the other
-  bool compared = false;    // and one of the original model beside it
-};
 
 // Tokens are as many as the options allow; the text may have fewer. Runs layers of the model for
 // about a second. Throws as Executor::forward().

@@ -42,20 +42,14 @@ CalibratedMethod CheckpointMethod::steps() const {
 
 bool CheckpointMethod::feeds_back() const { return steps().feed_back; }
 
-bool CheckpointMethod::is_sequential() const {
-  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
-  return feeds_back() && options_.true_sequential && text;
-}
+bool CheckpointMethod::is_sequential() const { return is_true_sequential(steps(), options_); }
 
 bool CheckpointMethod::needs_statistics() const {
   return is_calibrated() && (steps().scale || !is_sequential());
 }
 
 CalibrationWork CheckpointMethod::calibration_work() const {
-  return {.statistics = needs_statistics() && options_.statistics.empty(),
-          .scaled = steps().scale,
-          .sequential = is_sequential(),
-          .compared = is_sequential() && options_.mismatch_strength > 0};
+  return qwodel::calibration_work(steps(), options_, needs_statistics(), is_sequential());
 }
 
 // GPTQ and AWQ round to integers. Only GPTQ has an order of columns, and only its files hold it.

@@ -28,8 +28,6 @@ class CheckpointMethod {
   bool is_calibrated() const;
   bool feeds_back() const;
 
-  // Whether each linear is quantized on what the quantized ones before it give. A text is better
-  // than statistics of the original model, which do not know that.
   bool is_sequential() const;
   bool needs_statistics() const;
   CalibrationWork calibration_work() const;

@@ -253,8 +253,7 @@ Forecast CoremlJob::forecast() const {
       .encode_seconds = values * kSecondsPerValue / threads};
   if (!needs_statistics()) return result;
   const Forecast run = forecast_calibration(
-      model_, graph_, options_,
-      {.statistics = options_.statistics.empty(), .scaled = steps_of(options_.method).scale});
+      model_, graph_, options_, calibration_work(steps_of(options_.method), options_, true, false));
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
   return result;

@@ -43,16 +43,15 @@ std::uint64_t EncodedTensors::size_of(const std::map<std::size_t, Slot>& slots,
   return size;
 }
 
-EncodedTensors::EncodedTensors(const std::filesystem::path& artifact,
-                               const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                               std::span<const std::size_t> tensors, const RowEncoder* others,
-                               const Options& options)
+EncodedTensors::EncodedTensors(const Work& work, const std::vector<PlanInput>& inputs,
+                               const TensorPlan& plan, std::span<const std::size_t> tensors,
+                               const RowEncoder* others)
     : inputs_(inputs),
       plan_(plan),
       others_(others),
       slots_(lay_out(inputs, plan, tensors)),
-      directory_(folder_of(artifact), true, options.resume),
-      journal_(open_journal(directory_, options.key)),
+      directory_(folder_of(work.artifact), true, work.resume),
+      journal_(open_journal(directory_, work.key)),
       file_(open_blocks()) {
   // What the journal says counts as done when the file still holds it.
   for (auto& [tensor, slot] : slots_) {

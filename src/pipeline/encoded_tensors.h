@@ -23,18 +23,18 @@ namespace qwodel {
 // What is written by one thread or several may be read by all once the tensor is finished.
 class EncodedTensors final : public RowEncoder {
  public:
-  struct Options {
-    std::string key;      // of everything that the blocks depend on
-    bool resume = false;  // go on with what a run of the same key left
+  // Where blocks lie, and what they are of.
+  struct Work {
+    std::filesystem::path artifact;  // the file that they go into: their folder lies beside it
+    std::string key;                 // of everything that they depend on
+    bool resume = false;             // go on with what a run of the same key left
   };
 
-  // Room for some tensors of the plan, by index, in the folder of `artifact`; tiles of the others
-  // go to `others`, which may be null. Everything outlives it. Throws DependencyError
-  // (not_enough_space when the disk is full), ValidationError when there is work of another key to
-  // resume.
-  EncodedTensors(const std::filesystem::path& artifact, const std::vector<PlanInput>& inputs,
-                 const TensorPlan& plan, std::span<const std::size_t> tensors,
-                 const RowEncoder* others, const Options& options);
+  // Room for some tensors of the plan, by index; tiles of the others go to `others`, which may be
+  // null. Everything outlives it. Throws DependencyError (not_enough_space when the disk is full),
+  // ValidationError when there is work of another key to resume.
+  EncodedTensors(const Work& work, const std::vector<PlanInput>& inputs, const TensorPlan& plan,
+                 std::span<const std::size_t> tensors, const RowEncoder* others);
 
   // Blocks of rows [first_row, ...) of a tensor.
   void write(std::size_t tensor, std::uint64_t first_row, std::span<const std::byte> blocks);

@@ -1,10 +1,6 @@
 #include "pipeline/gguf_calibration.h"
 
-#include <fmt/format.h>
-#include <xxhash.h>
-
 #include "calibrate/model_hash.h"
-#include "kernels/dispatch.h"
 #include "models/build_graph.h"
 #include "pipeline/artifact_job.h"
 #include "pipeline/calibration.h"
@@ -15,7 +11,7 @@ namespace qwodel {
 GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceModel& model,
                                  const std::vector<PlanInput>& inputs, const TensorPlan& plan,
                                  const CalibratedMethod& steps,
-                                 const std::filesystem::path& artifact)
+                                 const std::optional<EncodedTensors::Work>& sequence)
     : model_(model),
       plan_(plan),
       inputs_(inputs),
@@ -39,24 +35,11 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   if (!steps.feed_back) return;
   feedback_ = std::make_unique<GgufFeedback>(inputs_, this->plan(), statistics_, folds_.get(),
                                              BlockFeedbackOptions{});
-  if (options.true_sequential && !options.calibration.text.empty()) {
-    encode_in_sequence(options, artifact);
-  }
-}
-
-// All that the blocks depend on, in one number: model, plan, method, calibration.
-std::string GgufCalibration::run_key(const QuantizeOptions& options) const {
-  std::string key = fmt::format("{} {} {} {}\n", QWODEL_VERSION, options.method,
-                                current_kernel_target(), statistics_.header().model_hash);
-  for (const PlannedTensor& planned : plan().tensors) {
-    key += fmt::format("{} {}\n", inputs_[planned.input].name, info(planned.type).name);
-  }
-  key += calibration_key(options, true);
-  return fmt::format("{:016x}", XXH3_64bits(key.data(), key.size()));
+  if (sequence) encode_in_sequence(options, *sequence);
 }
 
 void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
-                                         const std::filesystem::path& artifact) {
+                                         const EncodedTensors::Work& work) {
   const GraphWeights& weights =
       folds_ == nullptr ? static_cast<const GraphWeights&>(weights_) : folds_->weights();
   const GgufSequence sequence({.graph = graph_,
@@ -68,9 +51,8 @@ void GgufCalibration::encode_in_sequence(const QuantizeOptions& options,
                                .cancel = options.cancel,
                                .threads = thread_count(options),
                                .times = &times_});
-  encoded_ = std::make_unique<EncodedTensors>(
-      artifact, inputs_, plan(), sequence.tensors(), feedback_.get(),
-      EncodedTensors::Options{run_key(options), options.resume});
+  encoded_ =
+      std::make_unique<EncodedTensors>(work, inputs_, plan(), sequence.tensors(), feedback_.get());
   try {
     sequence.run(calibration_pass(options, model_, graph_), *encoded_);
   } catch (const Error& error) {

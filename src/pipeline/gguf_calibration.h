@@ -2,8 +2,8 @@
 // and GPTQ's feedback into the types' blocks.
 #pragma once
 
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,13 +23,14 @@ namespace qwodel {
 
 class GgufCalibration {
  public:
-  // Everything outlives it. Searches AWQ's scales if `steps` have them; encodes what takes feedback
-  // if it is true-sequential, into a folder beside `artifact` that an interrupted or killed run
-  // leaves to one that resumes. Throws ValidationError for statistics of another model or without
+  // Everything outlives it. Searches AWQ's scales if `steps` have them. With `sequence`, what takes
+  // feedback is encoded true-sequentially, into a folder that an interrupted or killed run leaves
+  // to one that resumes. Throws ValidationError for statistics of another model or without
   // second moments, QuantizationError, DependencyError, Error (interrupted).
   GgufCalibration(const QuantizeOptions& options, const SourceModel& model,
                   const std::vector<PlanInput>& inputs, const TensorPlan& plan,
-                  const CalibratedMethod& steps, const std::filesystem::path& artifact);
+                  const CalibratedMethod& steps,
+                  const std::optional<EncodedTensors::Work>& sequence);
   GgufCalibration(const GgufCalibration&) = delete;
   GgufCalibration& operator=(const GgufCalibration&) = delete;
 
@@ -53,8 +54,7 @@ class GgufCalibration {
   std::string method_of(const PlannedTensor& planned, const std::string& method) const;
 
  private:
-  std::string run_key(const QuantizeOptions& options) const;
-  void encode_in_sequence(const QuantizeOptions& options, const std::filesystem::path& artifact);
+  void encode_in_sequence(const QuantizeOptions& options, const EncodedTensors::Work& work);
 
   const SourceModel& model_;
   const TensorPlan& plan_;

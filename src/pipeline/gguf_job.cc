@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 #include "codecs/codec.h"
@@ -93,11 +94,9 @@ bool GgufJob::is_calibrated(std::string_view method) {
   return find_calibrated_method(method) != nullptr;
 }
 
-// Whether tensors are quantized one after the other, each on what those before it give.
 bool GgufJob::is_sequential() const {
   const CalibratedMethod* steps = find_calibrated_method(options_.method);
-  const bool text = !options_.calibration.text.empty() || options_.statistics.empty();
-  return steps != nullptr && steps->feed_back && options_.true_sequential && text;
+  return steps != nullptr && is_true_sequential(*steps, options_);
 }
 
 GgufJob::GgufJob(const QuantizeOptions& options, const SourceModel& model, const Target& target,
@@ -227,14 +226,9 @@ std::string GgufJob::run_key() const {
 Forecast GgufJob::forecast() const {
   Forecast result = forecast_run(model_, inputs_, plan_, write_options());
   if (!needs_statistics()) return result;
-  const CalibratedMethod& steps = *find_calibrated_method(options_.method);
-  const bool sequential = is_sequential();
-  const Forecast run =
-      forecast_calibration(model_, build_graph(model_.spec), options_,
-                           {.statistics = options_.statistics.empty(),
-                            .scaled = steps.scale,
-                            .sequential = sequential,
-                            .compared = sequential && options_.mismatch_strength > 0});
+  const CalibrationWork work =
+      calibration_work(*find_calibrated_method(options_.method), options_, true, is_sequential());
+  const Forecast run = forecast_calibration(model_, build_graph(model_.spec), options_, work);
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
   return result;
@@ -243,9 +237,11 @@ Forecast GgufJob::forecast() const {
 void GgufJob::run(ArtifactReport& report) const {
   std::unique_ptr<GgufCalibration> calibration;
   if (needs_statistics()) {
-    calibration = std::make_unique<GgufCalibration>(options_, model_, inputs_, plan_,
-                                                    *find_calibrated_method(options_.method),
-                                                    files_.front().path);
+    const CalibratedMethod& steps = *find_calibrated_method(options_.method);
+    std::optional<EncodedTensors::Work> sequence;
+    if (is_sequential()) sequence = {files_.front().path, run_key(), options_.resume};
+    calibration =
+        std::make_unique<GgufCalibration>(options_, model_, inputs_, plan_, steps, sequence);
   }
   const TensorPlan& plan = calibration ? calibration->plan() : plan_;
   const std::vector<PlanInput>& inputs = calibration ? calibration->inputs() : inputs_;

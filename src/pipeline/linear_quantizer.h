@@ -17,6 +17,7 @@
 #include "graph/executor.h"
 #include "graph/graph.h"
 #include "kernels/error_sums.h"
+#include "pipeline/calibrated_method.h"
 #include "pipeline/phase_times.h"
 #include "pipeline/source_model.h"
 #include "plan/linear_plan.h"
@@ -86,17 +87,6 @@ bool can_repack(const SourceModel& model, const PlannedLinear& linear);
 // Takes them over, which loses nothing. A linear that has none is rounded; with `strict` that is a
 // FormatNotSupportedError.
 std::unique_ptr<LinearQuantizer> make_repacking_quantizer(const LinearTask& task, bool strict);
-
-// Which of the calibrated steps are done.
-struct CalibratedMethod {
-  bool scale = false;              // AWQ: channels are scaled before rounding
-  bool feed_back = false;          // GPTQ: errors are made up for by later columns
-  float mismatch_strength = 1;     // how far it makes up for what earlier layers did; 0: not
-  bool activation_groups = false;  // of GPTQ: groups are of columns in order of activation
-};
-
-// What awq, gptq and awq+gptq do, by their names; null for others.
-const CalibratedMethod* find_calibrated_method(std::string_view name);
 
 // With a statistics file, which must have second moments: scales are chosen under their diagonal.
 std::unique_ptr<LinearQuantizer> make_calibrated_quantizer(const LinearTask& task,
