@@ -59,6 +59,7 @@ struct ModelSpec {
 struct SourceTensor {
   std::string name;
   std::vector<std::uint64_t> shape;  // outermost first
+  bool quantized = false;            // matrices are [out_features, in_features] in every class
 };
 
 struct ModelOptions {

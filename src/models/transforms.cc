@@ -68,8 +68,9 @@ void rotary_k(const ModelContext& model, const RuleMatch& match, std::vector<Mod
 }
 
 void transpose(const ModelContext& model, const RuleMatch& match, std::vector<ModelTensor>& out) {
-  if (match.tensor.shape.size() == 1) return copy_tensor(model, match, out);
-  if (match.tensor.shape.size() != 2) throw_bad_shape(match, "a matrix");
+  const std::size_t axes = match.tensor.shape.size();
+  if (axes == 1 || match.tensor.quantized) return copy_tensor(model, match, out);
+  if (axes != 2) throw_bad_shape(match, "a matrix");
   TensorView view = whole_view(match);
   std::swap(view.shape[0], view.shape[1]);
   std::swap(view.strides[0], view.strides[1]);

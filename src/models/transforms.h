@@ -16,7 +16,8 @@ namespace qwodel {
 void rotary_q(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&);
 void rotary_k(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&);
 
-// A matrix stored as (in, out) becomes (out, in); a vector stays.
+// A matrix stored as (in, out) becomes (out, in); a vector stays, and so does a matrix that was
+// quantized: GPTQ's are (out, in) in every class.
 void transpose(const ModelContext&, const RuleMatch&, std::vector<ModelTensor>&);
 
 // 1 + w: norms that store the difference from one.

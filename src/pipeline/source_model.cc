@@ -1,5 +1,7 @@
 #include "pipeline/source_model.h"
 
+#include <algorithm>
+
 #include "models/gguf_model.h"
 
 namespace qwodel {
@@ -12,11 +14,34 @@ ModelSpec describe(const Checkpoint& checkpoint, const Weights& weights,
                         options);
 }
 
+bool is_transposed(const ModelTensor& tensor) {
+  if (tensor.parts.size() != 1 || tensor.parts.front().shape.size() != 2) return false;
+  const TensorView& view = tensor.parts.front();
+  TensorView transposed = whole_tensor(view.source, {view.shape[1], view.shape[0]});
+  std::ranges::reverse(transposed.shape);
+  std::ranges::reverse(transposed.strides);
+  return view == transposed;
+}
+
+// Linears that are stored as [in_features, out_features] (GPT-2's Conv1D) are read as all others
+// are, so that nothing after this knows them.
+void transpose_linears(ModelSpec& spec, Weights& weights) {
+  for (ModelTensor& tensor : spec.tensors) {
+    if (!is_transposed(tensor)) continue;
+    TensorView& view = tensor.parts.front();
+    weights.transpose(spec.sources[view.source]);
+    view = whole_tensor(view.source, view.shape);
+  }
+}
+
 }  // namespace
 
 std::vector<SourceTensor> source_tensors(const Weights& weights) {
   std::vector<SourceTensor> tensors;
-  for (const auto& tensor : weights.tensors()) tensors.push_back({tensor->name(), tensor->shape()});
+  for (const auto& stored : weights.tensors()) {
+    const WeightTensor& tensor = *weights.find(stored->name());
+    tensors.push_back({tensor.name(), tensor.shape(), tensor.is_quantized()});
+  }
   return tensors;
 }
 
@@ -24,6 +49,7 @@ SourceModel::SourceModel(const std::filesystem::path& path, const ModelOptions& 
     : checkpoint(open_checkpoint(path)),
       weights(std::make_unique<Weights>(*checkpoint)),
       spec(describe(*checkpoint, *weights, options)) {
+  if (!is_gguf()) transpose_linears(spec, *weights);
   readers.reserve(spec.tensors.size());
   for (const ModelTensor& tensor : spec.tensors) readers.emplace_back(spec, tensor, *weights);
 }

@@ -38,7 +38,7 @@ struct SourceModel {
   std::vector<ModelTensorReader> readers;  // one per spec.tensors
 };
 
-// Names and shapes of all stored tensors.
+// Names and shapes of all stored tensors as they are read, in the order of the checkpoint.
 std::vector<SourceTensor> source_tensors(const Weights& weights);
 
 }  // namespace qwodel

@@ -34,8 +34,8 @@ struct LinearPlan {
 };
 
 // All linears get `scheme`. `tensors` are those the spec was made from. Throws
-// FormatNotSupportedError when a layer's linear is not stored as [out_features, in_features] in a
-// tensor named MODULE.weight (GPT-2's transposed Conv1D), or when there is none at all.
+// FormatNotSupportedError when a layer's linear is not a matrix [out_features, in_features] named
+// MODULE.weight (experts in one tensor of three axes), or when there is none at all.
 LinearPlan plan_linears(const ModelSpec& spec, const Graph& graph,
                         const std::vector<SourceTensor>& tensors, const GroupIntScheme& scheme);
 

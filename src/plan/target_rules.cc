@@ -195,6 +195,11 @@ constexpr std::array kRules = {
                             {"falcon", "RefinedWeb", "RefinedWebModel", "mpt", "gptj", "gpt_neox",
                              "gpt_bigcode", "bloom", "starcoder2"});
          }},
+    Rule{"transformers", "awq gptq ct", Then::refuse,
+         "linears that are torch.nn.Linear, not Conv1D",
+         "use gptq with gptqmodel's own loader or vLLM, or a gguf target",
+         "transformers 5.23, models/gpt2/modeling_gpt2.py; run with gptqmodel 7.6", nullptr,
+         [](const ArtifactFacts& facts) { return facts.model_type == "gpt2"; }},
     Rule{"transformers", "gptq ct", Then::refuse, "a class that calls its linears",
          "use vLLM, or a gguf target", kRead, nullptr,
          [](const ArtifactFacts& facts) {

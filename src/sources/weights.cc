@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "qwodel/error.h"
 #include "sources/parts.h"
+#include "sources/transposed.h"
 
 namespace qwodel {
 namespace {
@@ -92,6 +93,12 @@ Weights::Weights(const Checkpoint& checkpoint) {
 const WeightTensor* Weights::find(std::string_view name) const {
   const auto entry = by_name_.find(name);
   return entry == by_name_.end() ? nullptr : entry->second;
+}
+
+void Weights::transpose(std::string_view name) {
+  const auto entry = by_name_.find(name);
+  transposed_.push_back(make_transposed_tensor(*entry->second));
+  entry->second = transposed_.back().get();
 }
 
 }  // namespace qwodel

@@ -65,11 +65,19 @@ class Weights {
   // method it cannot decode, ValidationError when parts of a group are missing or do not fit.
   explicit Weights(const Checkpoint& checkpoint);
 
+  // As they are stored.
   const std::vector<std::unique_ptr<WeightTensor>>& tensors() const { return tensors_; }
+
+  // As they are read; null for one that is missing.
   const WeightTensor* find(std::string_view name) const;
+
+  // From now on find() gives this matrix, which is stored as [in_features, out_features], as
+  // [out_features, in_features]. REQUIRES: a matrix of that name.
+  void transpose(std::string_view name);
 
  private:
   std::vector<std::unique_ptr<WeightTensor>> tensors_;
+  std::vector<std::unique_ptr<WeightTensor>> transposed_;
   std::unordered_map<std::string_view, const WeightTensor*> by_name_;
 };
 

@@ -6,6 +6,7 @@
 #include "tests/cli/program.h"
 #include "tests/formats/temp_directory.h"
 #include "tests/pipeline/tiny_llama.h"
+#include "tests/sanitized.h"
 
 namespace qwodel {
 namespace {
@@ -65,14 +66,6 @@ TEST_F(CommandLine, TheOlderFormIsTheSameThing) {
   EXPECT_EQ(written.extension(), ".gguf");
   EXPECT_EQ(read_text(written), read_text(scratch_ / "b.gguf"));
 }
-
-#ifdef __has_feature
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // Both are resident memory of a process of its own.
 TEST_F(CommandLine, PlanForetellsTheMemoryOfTheRun) {

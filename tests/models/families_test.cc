@@ -65,7 +65,8 @@ TEST_P(Family, NeedsEveryMatrixOfEveryLayer) {
   ASSERT_EQ(failure(whole), "");
   int removed = 0;
   for (std::size_t i = 0; i < whole.tensors.size(); ++i) {
-    const auto& [name, shape] = whole.tensors[i];
+    const std::string& name = whole.tensors[i].name;
+    const std::vector<std::uint64_t>& shape = whole.tensors[i].shape;
     const bool in_layer =
         name.find(".0.") != std::string::npos || name.find(".1.") != std::string::npos;
     const bool extra = name.starts_with("model.layers.2.");  // multi-token prediction, dropped

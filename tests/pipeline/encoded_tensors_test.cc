@@ -35,8 +35,8 @@ class EncodedTensorsTest : public testing::Test {
   }
 
   EncodedTensors open(const std::string& key, bool resume) const {
-    return {temporary_.path() / "model.gguf", inputs_, plan_,
-            std::array<std::size_t, 2>{0, 1}, nullptr, {.key = key, .resume = resume}};
+    const EncodedTensors::Work work{temporary_.path() / "model.gguf", key, resume};
+    return {work, inputs_, plan_, std::array<std::size_t, 2>{0, 1}, nullptr};
   }
 
   // A run that is interrupted when it has the second tensor.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
+#include "tests/sanitized.h"
 #include "tests/tokenizer/golden_cases.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
@@ -46,7 +47,7 @@ void compare(const Tokenizer& tokenizer, const std::string& text, const Json& go
 
 TEST(TokenizerGolden, IdsAndTextsEqualTheReferences) {
   const Json golden = read_json(QWODEL_SOURCE_DIR "/tests/golden/tokens.json");
-  std::size_t compared = 0, skipped = 0;
+  std::size_t compared = 0, skipped = 0, seen = 0;
   for (const auto& [name, entry] : golden["cases"].items()) {
     const TempDirectory directory;
     if (!make_case_directory(entry["files"], directory)) {
@@ -62,6 +63,7 @@ TEST(TokenizerGolden, IdsAndTextsEqualTheReferences) {
           ++skipped;
           continue;
         }
+        if (seen++ % one_of(4) != 0) continue;
         std::string data = read_file(*path);
         if (kind == "llama.cpp") data = to_valid_utf8(data);
         compare(tokenizer, data, row, name + ", " + text);
@@ -71,7 +73,7 @@ TEST(TokenizerGolden, IdsAndTextsEqualTheReferences) {
       ADD_FAILURE() << name << ": " << error.what();
     }
   }
-  EXPECT_GE(compared, 60u) << "the cases of tests/data alone are more";
+  EXPECT_GE(compared, 60 / one_of(4)) << "the cases of tests/data alone are more";
   if (skipped > 0) {
     GTEST_SKIP() << compared << " texts compared; " << skipped
                  << " cases or texts skipped, their files are not in " << shared_directory()

@@ -52,11 +52,12 @@ MORE_CASES = {
 # Classes that transformers 5.23 cannot run quantized, whoever made the file, by backend or format.
 ACTIVATION_SCALES = "transformers puts scales of activations into this class's AWQ models"
 READS_WEIGHT = "transformers' class reads the weight of a linear past its kernel"
+CONV1D = "transformers replaces torch.nn.Linear only, and initializes Conv1D's weights; gptqmodel loads it"
 LIMITS = {
-    "awq": {**dict.fromkeys(("starcoder2", "gptneox", "bloom", "mpt"), ACTIVATION_SCALES),
+    "awq": {"gpt2": CONV1D, **dict.fromkeys(("starcoder2", "gptneox", "bloom", "mpt"), ACTIVATION_SCALES),
             "falcon": ACTIVATION_SCALES, "gpt_bigcode": READS_WEIGHT},
-    "gptq": {"falcon": "optimum does not replace FalconLinear", "gpt_bigcode": READS_WEIGHT},
-    "ct": {"falcon": READS_WEIGHT, "gpt_bigcode": READS_WEIGHT},
+    "gptq": {"gpt2": CONV1D, "falcon": "optimum does not replace FalconLinear", "gpt_bigcode": READS_WEIGHT},
+    "ct": {"gpt2": CONV1D, "falcon": READS_WEIGHT, "gpt_bigcode": READS_WEIGHT},
     "ct:W4A16_ASYM": dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "granite_moe", "latent"),
                                    "transformers hands experts' zero points to no decoder"),
 }
@@ -125,6 +126,15 @@ def plain_copy(artifact, weights, directory):
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
+def store_as_conv1d(plain, names):
+    """GPT-2's class multiplies from the left: its own linears are stored as [in, out]."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(plain / "model.safetensors")
+    tensors |= {name: tensors[name].t().contiguous() for name in names}
+    save_file(tensors, plain / "model.safetensors", metadata={"format": "pt"})
+
+
 def compare_weights(qwodel, plain, artifact, names):
     """"equal", or the largest error of a linear as qwodel and the ecosystem decode it."""
     differences = json.loads(run(qwodel, "diff", plain, artifact, "--json", good=(0, 1)))["differences"]
@@ -171,6 +181,8 @@ def check(args, model, target, scratch):
     columns = [f"{len(weights)} linears", unpacked]
     config = json.loads((plain / "config.json").read_text())
     vocabulary = config.get("vocab_size") or config["text_config"]["vocab_size"]
+    if config["model_type"] == "gpt2":
+        store_as_conv1d(plain, weights)
     ids = np.random.default_rng(1).integers(3, vocabulary, LENGTH).tolist()
     try:
         reference, _ = model_logits(hf_oracle, plain, ids)
