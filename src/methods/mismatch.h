@@ -25,4 +25,9 @@ std::vector<float> mismatch(ConstMatrixView cross, const HessianFactor& factor);
 // weights [out_features, d] += strength * weights * mismatch.
 void compensate(MatrixView weights, ConstMatrixView mismatch, float strength);
 
+// The same without a matrix [d, d] in between, which takes d^3 operations: for weights that have
+// fewer rows than columns. `cross` as above.
+void compensate_few(MatrixView weights, ConstMatrixView cross, const HessianFactor& factor,
+                    float strength);
+
 }  // namespace qwodel

@@ -42,15 +42,35 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
   const HessianFactor factor = measure(task_.times, "factorization", [&] {
     return factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
   });
-  std::vector<float> shift;
+  Drift drift;
   if (!cross.empty()) {
-    measure(task_.times, "mismatch",
-            [&] { threads_.execute([&] { shift = mismatch({cross.data(), d, d}, factor); }); });
+    drift.cross = {cross.data(), d, d};
+    const bool many = std::ranges::any_of(linears, [&](std::size_t i) { return has_many_rows(i); });
+    if (many) {
+      measure(task_.times, "mismatch",
+              [&] { threads_.execute([&] { drift.mismatch = mismatch(drift.cross, factor); }); });
+    }
   }
   for (const std::size_t i : linears) {
     throw_if_cancelled(task_.cancel);
-    feed_back(i, moments, factor,
-              shift.empty() ? ConstMatrixView() : ConstMatrixView(shift.data(), d, d), sink);
+    feed_back(i, moments, factor, drift, sink);
+  }
+}
+
+// Whether D H^-1 is worth its d^3 operations. Asked of a linear for itself: a run that resumes has
+// fewer of them, and is to give the same bytes.
+bool MomentQuantizer::has_many_rows(std::size_t linear) const {
+  const PlannedLinear& planned = task_.plan.linears[linear];
+  return planned.out_features >= planned.in_features;
+}
+
+void MomentQuantizer::make_up(std::size_t linear, const Drift& drift, const HessianFactor& factor,
+                              MatrixView weights) const {
+  const float strength = method_.mismatch_strength;
+  if (has_many_rows(linear)) {
+    compensate(weights, {drift.mismatch.data(), weights.cols, weights.cols}, strength);
+  } else {
+    compensate_few(weights, drift.cross, factor, strength);
   }
 }
 
@@ -127,7 +147,7 @@ void MomentQuantizer::fit(ConstMatrixView weights, const HessianFactor& factor,
 }
 
 void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
-                                const HessianFactor& factor, ConstMatrixView mismatch,
+                                const HessianFactor& factor, const Drift& drift,
                                 const LinearQuantizer::Sink& sink) const {
   const PlannedLinear& linear = task_.plan.linears[i];
   const std::vector<float> values = folded(i);
@@ -139,10 +159,9 @@ void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
   QuantizedLinear result{.matrix = GroupIntMatrix(linear.scheme, rows, cols),
                          .errors = {},
                          .method = method_.scale ? "awq+gptq" : "gptq"};
-  if (mismatch.data != nullptr) {
-    measure(task_.times, "mismatch", [&] {
-      threads_.execute([&] { compensate(target, mismatch, method_.mismatch_strength); });
-    });
+  if (drift.cross.data != nullptr) {
+    measure(task_.times, "mismatch",
+            [&] { threads_.execute([&] { make_up(i, drift, factor, target); }); });
   }
   const OutputLossSample wanted(target);
   measure(task_.times, "scale search", [&] { fit(target, factor, result.matrix); });

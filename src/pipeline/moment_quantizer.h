@@ -37,9 +37,18 @@ class MomentQuantizer {
   const TaskThreads& threads() const { return threads_; }
 
  private:
+  // What the linears' input has drifted from the original's.
+  struct Drift {
+    ConstMatrixView cross;        // without data: it has not
+    std::vector<float> mismatch;  // of it, for linears that have many rows
+  };
+
+  bool has_many_rows(std::size_t linear) const;
+  void make_up(std::size_t linear, const Drift& drift, const HessianFactor& factor,
+               MatrixView weights) const;
   void fit(ConstMatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) const;
   void feed_back(std::size_t linear, const SecondMoments& moments, const HessianFactor& factor,
-                 ConstMatrixView mismatch, const LinearQuantizer::Sink& sink) const;
+                 const Drift& drift, const LinearQuantizer::Sink& sink) const;
 
   // What a report says of it. `weights` are folded.
   CalibratedLinear describe(std::size_t linear, ConstMatrixView weights,

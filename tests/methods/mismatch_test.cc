@@ -82,6 +82,7 @@ class Mismatch : public testing::TestWithParam<ColumnOrder> {
     std::vector<float> difference = streams_.original;
     for (std::size_t i = 0; i < difference.size(); ++i) difference[i] -= streams_.quantized[i];
     const auto cross = moments(difference, streams_.quantized);
+    cross_ = cross;
     shift_ = mismatch({cross.data(), kWidth, kWidth}, factor_);
   }
 
@@ -94,6 +95,7 @@ class Mismatch : public testing::TestWithParam<ColumnOrder> {
   Streams streams_;
   std::vector<float> weights_;
   HessianFactor factor_;
+  std::vector<float> cross_;
   std::vector<float> shift_;
 };
 
@@ -118,6 +120,41 @@ TEST_P(Mismatch, StrengthIsAPathBetweenTheTwo) {
   EXPECT_EQ(compensated(0), weights_);
   for (std::size_t i = 0; i < half.size(); ++i) {
     EXPECT_NEAR(half[i], (weights_[i] + best[i]) / 2, 1e-5);
+  }
+}
+
+TEST_P(Mismatch, FewRowsNeedNoMatrixInBetween) {
+  std::vector<float> changed = weights_;
+  compensate_few({changed.data(), kRows, kWidth}, {cross_.data(), kWidth, kWidth}, factor_, 1);
+  const std::vector<float> wanted = compensated(1);
+  for (std::size_t i = 0; i < changed.size(); ++i) EXPECT_NEAR(changed[i], wanted[i], 1e-5);
+}
+
+// Wider than a run of the triangle: rows of D H^-1 times H are those of D.
+TEST_P(Mismatch, WideFactorsAreMultipliedInRuns) {
+  constexpr std::size_t kWide = 600;
+  std::mt19937 generator(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> gram(kWide * kWide), cross(kWide * kWide);
+  for (std::size_t i = 0; i < kWide; ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      const float value = i == j ? 4.0f + static_cast<float>(i % 7) : 0.05f * normal(generator);
+      gram[i * kWide + j] = gram[j * kWide + i] = value;
+    }
+  }
+  for (float& value : cross) value = normal(generator);
+  const HessianFactor factor = factorize_hessian(
+      {gram.data(), kWide, kWide}, {.damp_percent = 1e-6, .order = GetParam()}, "test");
+  const std::vector<float> product = mismatch({cross.data(), kWide, kWide}, factor);
+  for (const std::size_t row : {std::size_t{0}, kWide / 2, kWide - 1}) {
+    for (std::size_t j = 0; j < kWide; ++j) {
+      double sum = 0;
+      for (std::size_t k = 0; k < kWide; ++k) {
+        sum += static_cast<double>(product[row * kWide + k]) *
+               static_cast<double>(gram[k * kWide + j]);
+      }
+      ASSERT_NEAR(sum, cross[row * kWide + j], 2e-4) << row << " " << j;
+    }
   }
 }
 
