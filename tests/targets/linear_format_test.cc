@@ -114,6 +114,24 @@ TEST(GptqFormat, AsymmetricFilesAreVersionTwo) {
   EXPECT_EQ(config["sym"], false);
 }
 
+// optimum's own search, run with 2.3: it finds the blocks of a class that calls them layers or h,
+// and is told of others. Published BLOOM checkpoints leave "transformer." out, the model does not.
+TEST(GptqFormat, NamesBlocksThatReadersDoNotFind) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"model.layers.0.mlp.up_proj", nullptr},
+      {"transformer.h.0.mlp.dense", nullptr},
+      {"h.0.mlp.dense", nullptr},
+      {"transformer.blocks.0.ffn.up_proj", "transformer.blocks"},
+      {"depth.0.mlp", "depth"}};
+  for (const auto& [module, blocks] : cases) {
+    LinearArtifact artifact;
+    artifact.linears = {{module, artifact.scheme}};
+    const Json config = gptq_format().quantization_config(artifact);
+    const Json wanted = blocks == nullptr ? Json() : Json(blocks);
+    EXPECT_EQ(config.value("block_name_to_quantize", Json()), wanted) << module;
+  }
+}
+
 TEST(GptqFormat, SaysWhichGroupAColumnIsOf) {
   GroupIntMatrix matrix({.bits = 4, .group_size = 32, .symmetric = true}, 8, 64);
   std::ranges::fill(matrix.zeros, std::uint8_t{8});

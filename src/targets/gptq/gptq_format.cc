@@ -28,8 +28,15 @@ namespace {
 
 constexpr std::array kWidths = {2u, 3u, 4u, 8u};
 
-// The lists of blocks that optimum finds by itself (optimum/gptq/constants.py, 2.3).
-constexpr std::array<std::string_view, 2> kFoundBlocks = {"transformer.h", "layers"};
+// The lists of blocks that optimum finds by itself (optimum/gptq/constants.py, 2.3). It looks into
+// the model, where "transformer.h" is what published BLOOM and GPT-2 checkpoints call "h".
+constexpr std::array<std::string_view, 3> kFoundBlocks = {"transformer.h", "layers", "h"};
+
+bool finds_blocks(std::string_view blocks) {
+  return std::ranges::any_of(kFoundBlocks, [&](std::string_view name) {
+    return blocks == name || blocks.ends_with(fmt::format(".{}", name));
+  });
+}
 
 class GptqFormat final : public LinearFormat {
  public:
@@ -112,9 +119,7 @@ class GptqFormat final : public LinearFormat {
     const std::size_t number = first.find_first_of("0123456789");
     if (number == std::string::npos || number < 2) return;
     const std::string_view blocks = std::string_view(first).substr(0, number - 1);
-    if (std::ranges::none_of(kFoundBlocks, [&](auto name) { return blocks.ends_with(name); })) {
-      config["block_name_to_quantize"] = blocks;
-    }
+    if (!finds_blocks(blocks)) config["block_name_to_quantize"] = blocks;
     const bool all = std::ranges::none_of(artifact.unquantized, [&](const std::string& name) {
       return name.starts_with(blocks) && name.size() > number;
     });
