@@ -8,10 +8,10 @@ if(QWODEL_WERROR)
   target_compile_options(qwodel_options INTERFACE -Werror)
 endif()
 if(QWODEL_PRECOMPILE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # g++ 12 warns of overflows in <string> that it made up (GCC bug 105651 and others). It forgets
-  # that a precompiled <string> is a system header, where it would say nothing.
+  # g++ 12 warns of overflows in <string> that it made up. It forgets that a precompiled <string> is
+  # a system header, where it would say nothing.
   target_compile_options(qwodel_options INTERFACE
-    -Wno-error=array-bounds -Wno-error=stringop-overflow -Wno-error=restrict)
+    -Wno-error=array-bounds -Wno-error=stringop-overflow)
 endif()
 # Headers of other libraries that many sources include, for QWODEL_PRECOMPILE.
 set(QWODEL_PRECOMPILED <algorithm> <array> <cstdint> <filesystem> <functional> <map> <memory>

@@ -93,6 +93,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"transformers", "awq", 768, 1536, true, false, "starcoder2"},
                     Case{"transformers", "gptq", 768, 1536, false, false, "starcoder2"},
                     Case{"transformers", "gptq", 768, 1536, true, false, "falcon"},
+                    Case{"transformers", "gptq", 768, 1536, true, false, "gpt2"},
+                    Case{"vllm", "gptq", 768, 1536, false, false, "gpt2"},
                     Case{"llama.cpp", "awq", 768, 1536, true, false},
                     Case{"llama.cpp", "gguf:Q4_K_M", 768, 1536, false, false}));
 
