@@ -1,31 +1,30 @@
-// The products Y^T X of two streams of rows, summed over batches: how what a quantized model reads
-// goes with what the original reads.
+// The products (Y - X)^T X of two streams of rows, summed over batches: how what the original model
+// reads differs from what a quantized one reads, along with the latter. Sums are single precision:
+// they correct weights by a part of what they say.
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <vector>
 
-#include "core/matrix.h"
-#include "graph/executor.h"
+#include "calibrate/token_factor.h"
 #include "graph/task_threads.h"
 
 namespace qwodel {
 
 class CrossSum {
  public:
-  // `compute` is f32 or bf16: the type rows are rounded to before they are multiplied.
-  CrossSum(std::size_t width, ComputeType compute);
+  explicit CrossSum(std::size_t width) : width_(width), sums_(width * width) {}
 
-  // Adds y^T x, both [rows, width]. The result does not depend on the number of threads.
-  void add(ConstMatrixView y, ConstMatrixView x, const TaskThreads& threads);
+  // Adds left^T right of a run of rows, both [rows, width], at most GramSum::kRows. The result does
+  // not depend on the number of threads.
+  void add(const TokenFactor& left, const TokenFactor& right, const TaskThreads& threads);
 
   // The sums times `factor`, [width, width].
-  std::vector<float> scaled(double factor) const;
+  std::vector<float> scaled(float factor) &&;
 
  private:
-  ComputeType compute_;
-  std::vector<double> sums_;  // [width, width]
+  std::size_t width_;
+  std::vector<float> sums_;  // [width, width]
 };
 
 }  // namespace qwodel

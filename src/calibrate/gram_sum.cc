@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "calibrate/transposed_rows.h"
 #include "graph/aligned_buffer.h"
-#include "graph/matmul.h"
 
 namespace qwodel {
 
@@ -32,37 +30,27 @@ std::uint64_t GramSum::bytes(std::size_t width, std::size_t first_row, std::size
 }
 
 void GramSum::add(ConstMatrixView rows, const TaskThreads& threads) {
+  // Of the caller's thread: fresh memory would cost as much as the copy.
+  thread_local TokenFactor single(ComputeType::f32), half(ComputeType::bf16);
+  TokenFactor& factor = compute_ == ComputeType::bf16 ? half : single;
   for (std::size_t first = 0; first < rows.rows; first += kRows) {
-    add_run(rows.row_range(first, std::min(kRows, rows.rows - first)), threads);
+    factor.assign(rows.row_range(first, std::min(kRows, rows.rows - first)), threads);
+    add(factor, threads);
   }
 }
 
-void GramSum::add_run(ConstMatrixView rows, const TaskThreads& threads) {
-  const std::size_t padded = padded_rows(rows.rows);
-  const std::size_t stride = transposed_stride(rows.rows);
-  const auto add_tiles = [&](const auto* transposed) {
-    using T = std::remove_cvref_t<decltype(*transposed)>;
-    threads.run(tiles_.size(), [&](std::size_t i) {
-      const Tile& tile = tiles_[i];
-      thread_local AlignedBuffer<float> product;
-      product.reserve(kTile * kTile);
-      multiply_transposed(
-          Matrix<const T>(transposed + tile.row * stride, tile.height, padded, stride),
-          Matrix<const T>(transposed + tile.col * stride, tile.width, padded, stride),
-          MatrixView(product.data(), tile.height, tile.width));
-      double* const sums = sums_.data() + tile.at;
-      for (std::size_t k = 0; k < tile.height * tile.width; ++k) {
-        sums[k] += static_cast<double>(product.data()[k]);
-      }
-    });
-  };
-  if (compute_ == ComputeType::bf16) {
-    thread_local AlignedBuffer<std::uint16_t> buffer;  // of the caller's thread
-    add_tiles(transposed_rows(rows, threads, buffer));
-  } else {
-    thread_local AlignedBuffer<float> buffer;
-    add_tiles(transposed_rows(rows, threads, buffer));
-  }
+void GramSum::add(const TokenFactor& rows, const TaskThreads& threads) {
+  threads.run(tiles_.size(), [&](std::size_t i) {
+    const Tile& tile = tiles_[i];
+    thread_local AlignedBuffer<float> product;
+    product.reserve(kTile * kTile);
+    rows.multiply({tile.row, tile.height}, rows, {tile.col, tile.width},
+                  MatrixView(product.data(), tile.height, tile.width));
+    double* const sums = sums_.data() + tile.at;
+    for (std::size_t k = 0; k < tile.height * tile.width; ++k) {
+      sums[k] += static_cast<double>(product.data()[k]);
+    }
+  });
 }
 
 void GramSum::store(std::span<float> packed) const {

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "calibrate/token_factor.h"
 #include "core/matrix.h"
 #include "graph/executor.h"
 #include "graph/task_threads.h"
@@ -35,6 +36,9 @@ class GramSum {
   // REQUIRES: rows.cols is the width.
   void add(ConstMatrixView rows, const TaskThreads& threads);
 
+  // The same for a run: at most kRows, of the type of this sum.
+  void add(const TokenFactor& rows, const TaskThreads& threads);
+
   // The lower triangle, row by row; packed has as many values as these rows of it.
   void store(std::span<float> packed) const;
 
@@ -46,8 +50,6 @@ class GramSum {
     std::size_t width = 0;
     std::size_t at = 0;  // of its values in sums_
   };
-
-  void add_run(ConstMatrixView rows, const TaskThreads& threads);
 
   std::size_t first_row_;
   ComputeType compute_;

@@ -87,6 +87,7 @@ class ShapeCache {
   std::map<Key, std::shared_ptr<const Value>> values_;
 };
 
+enum class Left : std::uint8_t { plain, transposed };
 enum class Right : std::uint8_t { plain, transposed, packed };
 
 // `right_stride` is the distance of the right factor's rows; of a packed one, how many it has.
@@ -94,7 +95,9 @@ struct Shape {
   std::int64_t m, n, k;
   std::int64_t left_stride, right_stride, out_stride;
   bool bf16;
+  Left left;
   Right right;
+  Output output = Output::replace;
 
   auto operator<=>(const Shape&) const = default;
 };
@@ -161,12 +164,19 @@ Part part_of(const memory::desc& layout, std::size_t first, std::size_t count, b
 Product make_product(const Shape& shape, const memory::desc& right) {
   const auto type = type_of(shape.bf16);
   Product product;
-  product.a = memory::desc({shape.m, shape.k}, type, memory::dims{shape.left_stride, 1});
+  const memory::dims strides = shape.left == Left::transposed ? memory::dims{1, shape.left_stride}
+                                                              : memory::dims{shape.left_stride, 1};
+  product.a = memory::desc({shape.m, shape.k}, type, strides);
   product.b = right;
   product.out =
       memory::desc({shape.m, shape.n}, memory::data_type::f32, memory::dims{shape.out_stride, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (shape.output == Output::add) {
+    dnnl::post_ops sum;
+    sum.append_sum();
+    attributes.set_post_ops(sum);
+  }
   const dnnl::matmul::primitive_desc description(
       dnnl::matmul::desc(product.a, product.b, product.out), attributes, cpu());
   product.scratchpad = description.scratchpad_desc();
@@ -205,27 +215,34 @@ bool is_trivial(std::size_t depth, MatrixView out) {
 }
 
 template <class T>
-Shape shape_of(Matrix<const T> a, std::size_t right_stride, MatrixView out, Right right) {
+Shape shape_of(Matrix<const T> a, Left left, std::size_t right_stride, Right right,
+               MatrixView out) {
   return {.m = signed_size(out.rows),
           .n = signed_size(out.cols),
-          .k = signed_size(a.cols),
+          .k = signed_size(left == Left::transposed ? a.rows : a.cols),
           .left_stride = signed_size(a.stride),
           .right_stride = signed_size(right_stride),
           .out_stride = signed_size(out.stride),
           .bf16 = sizeof(T) == 2,
-          .right = right};
+          .left = left,
+          .right = right,
+          .output = Output::replace};
 }
 
 template <class T>
-void run(Matrix<const T> a, Matrix<const T> b, MatrixView out, Right right) {
-  if (is_trivial(a.cols, out)) return;
+void run(Matrix<const T> a, Left left, Matrix<const T> b, Right right, MatrixView out,
+         Output output = Output::replace) {
+  const std::size_t depth = left == Left::transposed ? a.rows : a.cols;
+  if (output == Output::add && depth == 0) return;
+  if (is_trivial(depth, out)) return;
   if constexpr (sizeof(T) == 2) {
     if (!has_bf16_products()) {
-      run(widened(a, left_buffer), widened(b, right_buffer), out, right);
+      run(widened(a, left_buffer), left, widened(b, right_buffer), right, out, output);
       return;
     }
   }
-  const Shape shape = shape_of(a, b.stride, out, right);
+  Shape shape = shape_of(a, left, b.stride, right, out);
+  shape.output = output;
   const memory::dims strides = right == Right::transposed ? memory::dims{1, shape.right_stride}
                                                           : memory::dims{shape.right_stride, 1};
   execute(shape, memory::desc({shape.k, shape.n}, type_of(shape.bf16), strides), a.data, b.data,
@@ -263,8 +280,8 @@ void run_packed(Matrix<const T> a, const PackedMatrix& b, std::size_t first, Mat
   constexpr bool kBf16 = sizeof(T) == 2;
   const auto layout = packed_layout(b.rows(), b.cols(), kBf16);
   const Part part = part_of(layout, first, out.cols, kBf16);
-  execute(shape_of(a, b.rows(), dense, Right::packed), part.layout, a.data, b.data() + part.offset,
-          dense.data);
+  execute(shape_of(a, Left::plain, b.rows(), Right::packed, dense), part.layout, a.data,
+          b.data() + part.offset, dense.data);
   if (dense.data == out.data) return;
   for (std::size_t i = 0; i < out.rows; ++i) std::ranges::copy(dense.row(i), out.row(i).data());
 }
@@ -280,20 +297,30 @@ bool has_fast_bf16() {
 std::size_t packed_value_bytes(bool bf16) { return bf16 && has_bf16_products() ? 2 : 4; }
 
 void multiply_transposed(Matrix<const float> a, Matrix<const float> b, MatrixView out) {
-  run(a, b, out, Right::transposed);
+  run(a, Left::plain, b, Right::transposed, out);
 }
 
 void multiply_transposed(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b,
                          MatrixView out) {
-  run(a, b, out, Right::transposed);
+  run(a, Left::plain, b, Right::transposed, out);
 }
 
 void multiply(Matrix<const float> a, Matrix<const float> b, MatrixView out) {
-  run(a, b, out, Right::plain);
+  run(a, Left::plain, b, Right::plain, out);
 }
 
 void multiply(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, MatrixView out) {
-  run(a, b, out, Right::plain);
+  run(a, Left::plain, b, Right::plain, out);
+}
+
+void multiply_columns(Matrix<const float> a, Matrix<const float> b, MatrixView out,
+                      Output output) {
+  run(a, Left::transposed, b, Right::plain, out, output);
+}
+
+void multiply_columns(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, MatrixView out,
+                      Output output) {
+  run(a, Left::transposed, b, Right::plain, out, output);
 }
 
 PackedMatrix::PackedMatrix(std::size_t rows, std::size_t cols, bool bf16)

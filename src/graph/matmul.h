@@ -28,6 +28,15 @@ void multiply_transposed(Matrix<const std::uint16_t> a, Matrix<const std::uint16
 void multiply(Matrix<const float> a, Matrix<const float> b, MatrixView out);
 void multiply(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, MatrixView out);
 
+// What happens to the values that are in `out`.
+enum class Output : std::uint8_t { replace, add };
+
+// out = a^T b, or out += a^T b, for a [k, m], b [k, n].
+void multiply_columns(Matrix<const float> a, Matrix<const float> b, MatrixView out,
+                      Output output = Output::replace);
+void multiply_columns(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, MatrixView out,
+                      Output output = Output::replace);
+
 // A factor b [n, k] that many products share, in the layout that oneDNN likes best (on AVX-512:
 // panels of 64 rows, k outermost; such products are 3 to 5 % faster), else as b^T with gaps between
 // its rows.

@@ -7,10 +7,8 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "kernels/convert.h"
 #include "kernels/dispatch.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -66,48 +64,9 @@ namespace qwodel {
 
 HWY_EXPORT(AddColumnSums);
 
-namespace {
-
-// Squares of this side stay in the first-level cache on both sides.
-constexpr std::size_t kSquare = 32;
-
-template <class Visit>
-void for_each_square(ConstMatrixView rows, const Visit& visit) {
-  for (std::size_t j = 0; j < rows.cols; j += kSquare) {
-    for (std::size_t i = 0; i < rows.rows; i += kSquare) {
-      visit(i, std::min(kSquare, rows.rows - i), j, std::min(kSquare, rows.cols - j));
-    }
-  }
-}
-
-}  // namespace
-
 void add_column_sums(ConstMatrixView rows, double* sum_abs, double* sum_squares, float* max_abs) {
   prepare_kernels();
   HWY_DYNAMIC_DISPATCH(AddColumnSums)(rows, sum_abs, sum_squares, max_abs);
-}
-
-void transpose(ConstMatrixView rows, std::size_t stride, float* out) {
-  for_each_square(rows, [&](std::size_t i, std::size_t height, std::size_t j, std::size_t width) {
-    for (std::size_t c = 0; c < width; ++c) {
-      const float* in = rows.data + i * rows.stride + j + c;
-      float* to = out + (j + c) * stride + i;
-      for (std::size_t r = 0; r < height; ++r) to[r] = in[r * rows.stride];
-    }
-  });
-}
-
-void transpose_to_bfloat16(ConstMatrixView rows, std::size_t stride, std::uint16_t* out) {
-  std::array<std::uint16_t, kSquare * kSquare> square;
-  for_each_square(rows, [&](std::size_t i, std::size_t height, std::size_t j, std::size_t width) {
-    for (std::size_t r = 0; r < height; ++r) {
-      float_to_bfloat16(rows.row(i + r).data() + j, width, square.data() + r * kSquare);
-    }
-    for (std::size_t c = 0; c < width; ++c) {
-      std::uint16_t* to = out + (j + c) * stride + i;
-      for (std::size_t r = 0; r < height; ++r) to[r] = square[r * kSquare + c];
-    }
-  });
 }
 
 }  // namespace qwodel

@@ -16,9 +16,4 @@ inline constexpr std::size_t kRowsPerRun = 256;
 // of rows.cols values.
 void add_column_sums(ConstMatrixView rows, double* sum_abs, double* sum_squares, float* max_abs);
 
-// out[j * stride + i] = rows(i, j): transposes into rows of `stride` values, as they are or rounded
-// to bfloat16.
-void transpose(ConstMatrixView rows, std::size_t stride, float* out);
-void transpose_to_bfloat16(ConstMatrixView rows, std::size_t stride, std::uint16_t* out);
-
 }  // namespace qwodel

@@ -26,7 +26,7 @@ struct FoldedScales {
 
 // Outputs are looked at in rows that are spread evenly: enough for a report, and cheap beside the
 // quantization of a large linear.
-inline constexpr std::size_t kLossRows = 512;
+inline constexpr std::size_t kLossRows = 256;
 
 class OutputLossSample {
  public:

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "calibrate/cross_sum.h"
-#include "calibrate/gram_sum.h"
 
 namespace qwodel {
 namespace {
@@ -50,7 +48,9 @@ SequentialMoments::SequentialMoments(const Graph& graph, const GraphWeights& wei
       threads_(threads),
       times_(times),
       executor_(graph, weights, options),
-      pass_(executor_, sequences, cuts_of(inputs_)) {
+      pass_(executor_, sequences, cuts_of(inputs_)),
+      inputs_factor_(executor_.compute()),
+      difference_factor_(executor_.compute()) {
   if (original == nullptr) return;
   original_executor_.emplace(graph, *original, without_progress(options));
   original_.emplace(*original_executor_, sequences, cuts_of(inputs_));
@@ -67,16 +67,18 @@ void SequentialMoments::visit(std::span<const std::size_t> parts, const Visit& v
   const auto width = static_cast<std::size_t>(input.width);
   const std::uint64_t bytes = input.width * input.width * sizeof(float);
   const auto at_once = static_cast<std::size_t>(std::max<std::uint64_t>(1, kGramBytes / bytes));
-  const bool compared = original_.has_value() && input.kind == InputParts::whole;
   while (!parts.empty()) {
     const auto next = parts.first(std::min(at_once, parts.size()));
-    const auto all = measure(times_, "second moments", [&] { return collect(next); });
-    for (const PartSums& sums : all) {
+    std::optional<CrossSum> differences;
+    if (original_ && input.kind == InputParts::whole) differences.emplace(width);
+    for (const PartSums& sums : collect(next, differences ? &*differences : nullptr)) {
       const SecondMoments moments =
           measure(times_, "second moments", [&] { return sums.moments(width); });
       std::vector<float> cross;
-      if (compared && sums.rows > 0) {
-        cross = measure(times_, "mismatch", [&] { return cross_moments(sums.rows); });
+      if (differences && sums.rows > 0) {
+        cross = measure(times_, "mismatch", [&] {
+          return std::move(*differences).scaled(1.0f / static_cast<float>(sums.rows));
+        });
       }
       visit(sums.part, moments, cross);
     }
@@ -85,40 +87,43 @@ void SequentialMoments::visit(std::span<const std::size_t> parts, const Visit& v
 }
 
 std::vector<SequentialMoments::PartSums> SequentialMoments::collect(
-    std::span<const std::size_t> parts) const {
+    std::span<const std::size_t> parts, CrossSum* differences) const {
   const auto width = static_cast<std::size_t>(inputs_[next_ - 1].width);
   std::vector<PartSums> sums;
   for (const std::size_t part : parts) {
     sums.push_back({part, GramSum(width, executor_.compute()), 0});
   }
   for (std::size_t b = 0; b < pass_.batches(); ++b) {
-    pass_.visit(b, [&](std::size_t part, ConstMatrixView rows) {
+    pass_.visit(b, [&](std::size_t part, ConstMatrixView x) {
       const auto to = std::ranges::find(sums, part, &PartSums::part);
       if (to == sums.end()) return;
-      to->gram.add(rows, threads_);
-      to->rows += rows.rows;
+      to->rows += x.rows;
+      if (differences == nullptr) {
+        measure(times_, "second moments", [&] { to->gram.add(x, threads_); });
+        return;
+      }
+      original_->visit(b, [&](std::size_t, ConstMatrixView y) {
+        add_rows(x, y, to->gram, *differences);
+      });
     });
   }
   return sums;
 }
 
-std::vector<float> SequentialMoments::cross_moments(std::uint64_t rows) const {
-  const auto width = static_cast<std::size_t>(inputs_[next_ - 1].width);
-  CrossSum sum(width, executor_.compute());
-  std::vector<float> difference;
-  for (std::size_t b = 0; b < pass_.batches(); ++b) {
-    pass_.visit(b, [&](std::size_t, ConstMatrixView x) {
-      original_->visit(b, [&](std::size_t, ConstMatrixView y) {
-        difference.resize(x.rows * width);
-        threads_.run(x.rows, [&](std::size_t r) {
-          std::ranges::transform(y.row(r), x.row(r), difference.data() + r * width,
-                                 [](float to, float from) { return to - from; });
-        });
-        sum.add({difference.data(), x.rows, width}, x, threads_);
-      });
+void SequentialMoments::add_rows(ConstMatrixView x, ConstMatrixView y, GramSum& gram,
+                                 CrossSum& differences) const {
+  for (std::size_t first = 0; first < x.rows; first += GramSum::kRows) {
+    const std::size_t count = std::min(GramSum::kRows, x.rows - first);
+    const ConstMatrixView run = x.row_range(first, count);
+    measure(times_, "second moments", [&] {
+      inputs_factor_.assign(run, threads_);
+      gram.add(inputs_factor_, threads_);
+    });
+    measure(times_, "mismatch", [&] {
+      difference_factor_.assign_difference(y.row_range(first, count), run, threads_);
+      differences.add(difference_factor_, inputs_factor_, threads_);
     });
   }
-  return sum.scaled(1.0 / static_cast<double>(rows));
 }
 
 }  // namespace qwodel

@@ -8,7 +8,10 @@
 #include <span>
 #include <vector>
 
+#include "calibrate/cross_sum.h"
+#include "calibrate/gram_sum.h"
 #include "calibrate/linear_input.h"
+#include "calibrate/token_factor.h"
 #include "graph/executor.h"
 #include "graph/graph_weights.h"
 #include "graph/segmented_pass.h"
@@ -39,8 +42,8 @@ class SequentialMoments {
  private:
   struct PartSums;
 
-  std::vector<PartSums> collect(std::span<const std::size_t> parts) const;
-  std::vector<float> cross_moments(std::uint64_t rows) const;
+  std::vector<PartSums> collect(std::span<const std::size_t> parts, CrossSum* differences) const;
+  void add_rows(ConstMatrixView x, ConstMatrixView y, GramSum& gram, CrossSum& differences) const;
 
   std::vector<LinearInput> inputs_;
   TaskThreads threads_;
@@ -49,6 +52,7 @@ class SequentialMoments {
   SegmentedPass pass_;
   std::optional<Executor> original_executor_;
   std::optional<SegmentedPass> original_;
+  mutable TokenFactor inputs_factor_, difference_factor_;  // kept for their memory
   std::size_t next_ = 0;
 };
 

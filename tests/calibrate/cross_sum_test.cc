@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace qwodel {
@@ -17,19 +18,24 @@ std::vector<float> random_rows(std::size_t count, unsigned seed) {
   return values;
 }
 
-TEST(CrossSum, IsTheProductOfAllRows) {
+TEST(CrossSum, IsTheProductOfTheDifferencesWithTheRows) {
   constexpr std::size_t kWidth = 300, kRows = 5000;
   const auto y = random_rows(kRows * kWidth, 1);
   const auto x = random_rows(kRows * kWidth, 2);
   const auto sum_of = [&](ComputeType compute, int threads) {
-    CrossSum sum(kWidth, compute);
+    CrossSum sum(kWidth);
+    TokenFactor difference(compute), factor(compute);
     const TaskThreads arena(threads);
-    for (const std::size_t first : {std::size_t{0}, std::size_t{700}}) {
-      const std::size_t count = first == 0 ? 700 : kRows - 700;
-      sum.add({y.data() + first * kWidth, count, kWidth},
-              {x.data() + first * kWidth, count, kWidth}, arena);
+    std::size_t first = 0;
+    for (const std::size_t count : {std::size_t{700}, std::size_t{4096}, std::size_t{204}}) {
+      const ConstMatrixView left(y.data() + first * kWidth, count, kWidth);
+      const ConstMatrixView right(x.data() + first * kWidth, count, kWidth);
+      difference.assign_difference(left, right, arena);
+      factor.assign(right, arena);
+      sum.add(difference, factor, arena);
+      first += count;
     }
-    return sum.scaled(1.0 / kRows);
+    return std::move(sum).scaled(1.0f / kRows);
   };
   const auto exact = sum_of(ComputeType::f32, 2);
   const auto rounded = sum_of(ComputeType::bf16, 2);
@@ -39,7 +45,8 @@ TEST(CrossSum, IsTheProductOfAllRows) {
     for (std::size_t j = 0; j < kWidth; j += 23) {
       double want = 0;
       for (std::size_t r = 0; r < kRows; ++r) {
-        want += static_cast<double>(y[r * kWidth + i]) * static_cast<double>(x[r * kWidth + j]);
+        const float difference = y[r * kWidth + i] - x[r * kWidth + i];
+        want += static_cast<double>(difference) * static_cast<double>(x[r * kWidth + j]);
       }
       want /= kRows;
       EXPECT_NEAR(exact[i * kWidth + j], want, 2e-6);

@@ -63,23 +63,5 @@ TEST(ColumnSums, AreTheSameOnEveryTargetAndRight) {
   }
 }
 
-TEST(ColumnSums, TransposeMovesEveryValue) {
-  constexpr std::size_t kRows = 70;
-  constexpr std::size_t kCols = 45;
-  const std::vector<float> values = values_of(kRows * 50);
-  const ConstMatrixView rows(values.data(), kRows, kCols, 50);
-  std::vector<float> plain(kCols * 72, -1.0f);
-  std::vector<std::uint16_t> rounded(kCols * 72);
-  transpose(rows, 72, plain.data());
-  transpose_to_bfloat16(rows, 72, rounded.data());
-  for (std::size_t i = 0; i < kRows; ++i) {
-    for (std::size_t j = 0; j < kCols; ++j) {
-      ASSERT_EQ(plain[j * 72 + i], rows.row(i)[j]);
-      ASSERT_EQ(rounded[j * 72 + i], float_to_bfloat16(rows.row(i)[j]));
-    }
-    ASSERT_EQ(plain[71], -1.0f);
-  }
-}
-
 }  // namespace
 }  // namespace qwodel
