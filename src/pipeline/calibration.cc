@@ -7,6 +7,8 @@
 
 #include "calibrate/collector.h"
 #include "calibrate/model_hash.h"
+#include "formats/tensor_info.h"
+#include "graph/edges.h"
 #include "pipeline/evaluation_text.h"
 
 namespace qwodel {
@@ -48,6 +50,21 @@ ImportanceRun importance_of_file(const QuantizeOptions& options) {
   return importance_of(file);
 }
 
+// The largest stage's weights as products take them.
+std::uint64_t largest_stage(const Graph& graph) {
+  std::uint64_t largest = 0;
+  for (const Stage& stage : graph.stages) {
+    std::uint64_t values = 0;
+    for (const Op& op : stage.ops) {
+      for (const WeightId weight : op_weights(op)) {
+        values += element_count(graph.weights[weight].shape);
+      }
+    }
+    largest = std::max(largest, values * sizeof(float));
+  }
+  return largest;
+}
+
 }  // namespace
 
 TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
@@ -67,10 +84,19 @@ ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph
   return settings;
 }
 
+ExecutorOptions sequential_settings(const QuantizeOptions& options, const Graph& graph) {
+  constexpr std::uint64_t kBatchTokens = 1024;
+  ExecutorOptions settings = calibration_settings(options, graph);
+  if (largest_stage(graph) <= settings.weight_memory) {
+    settings.batch_tokens = std::min(settings.batch_tokens, kBatchTokens);
+  }
+  return settings;
+}
+
 CalibrationPass calibration_pass(const QuantizeOptions& options, const SourceModel& model,
                                  const Graph& graph) {
   return {.sequences = read_samples(model, graph.vocab_size, options.model, options.calibration),
-          .options = calibration_settings(options, graph)};
+          .options = sequential_settings(options, graph)};
 }
 
 std::string calibration_key(const QuantizeOptions& options, bool sequential) {
