@@ -15,6 +15,15 @@ constexpr std::size_t kTaskRows = 64;
 constexpr float kSmallestShrink = 0.5f;
 constexpr float kShrinkStep = 0.04f;
 
+// Then the ends are moved on their own: the scale by a factor, the zero point by whole steps.
+struct Step {
+  float factor;
+  int zero;
+};
+constexpr Step kSteps[] = {{1.0f, 1},   {1.0f, -1},  {0.96f, 0}, {1.04f, 0},
+                           {0.96f, 1},  {0.96f, -1}, {0.98f, 0}, {1.02f, 0}};
+constexpr int kRounds = 2;
+
 struct Buffers {
   std::vector<float> difference, product;  // [rows, d], [rows, group_size]
   std::vector<float> low, high;            // [rows, groups]
@@ -52,6 +61,14 @@ class ClipSearch {
       shrink_ranges(shrink, b);
       measure(rows, b);
       keep_better(b);
+    }
+    for (int round = 0; round < kRounds; ++round) {
+      for (const Step& step : kSteps) {
+        if (out_.scheme.symmetric && step.zero != 0) continue;
+        take(step, b);
+        measure(rows, b);
+        keep_better(b);
+      }
     }
     round_rows(rows, 0, b.chosen);
     std::ranges::copy(b.chosen.scales, out_.scales.begin() + begin);
@@ -118,6 +135,17 @@ class ClipSearch {
       if (symmetric) continue;
       b.trial.zeros[i] =
           static_cast<std::uint8_t>(std::clamp(std::nearbyint(-low / scale), 0.0f, top));
+    }
+  }
+
+  // Parameters a step away from the best so far.
+  void take(const Step& step, Buffers& b) const {
+    const int top = (1 << out_.scheme.bits) - 1;
+    for (std::size_t i = 0; i < b.chosen.scales.size(); ++i) {
+      b.trial.scales[i] =
+          stored_scale(b.chosen.scales[i] * step.factor, out_.scheme.scale_format);
+      b.trial.zeros[i] =
+          static_cast<std::uint8_t>(std::clamp(b.chosen.zeros[i] + step.zero, 0, top));
     }
   }
 
