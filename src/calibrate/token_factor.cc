@@ -81,7 +81,8 @@ Matrix<const T> TokenFactor::columns(ColumnRange range) const {
 void TokenFactor::multiply(ColumnRange left, const TokenFactor& other, ColumnRange right,
                            MatrixView out, Output output) const {
   if (compute_ == ComputeType::bf16) {
-    multiply_columns(columns<std::uint16_t>(left), other.columns<std::uint16_t>(right), out, output);
+    multiply_columns(columns<std::uint16_t>(left), other.columns<std::uint16_t>(right), out,
+                     output);
   } else {
     multiply_columns(columns<float>(left), other.columns<float>(right), out, output);
   }

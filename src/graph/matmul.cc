@@ -313,8 +313,7 @@ void multiply(Matrix<const std::uint16_t> a, Matrix<const std::uint16_t> b, Matr
   run(a, Left::plain, b, Right::plain, out);
 }
 
-void multiply_columns(Matrix<const float> a, Matrix<const float> b, MatrixView out,
-                      Output output) {
+void multiply_columns(Matrix<const float> a, Matrix<const float> b, MatrixView out, Output output) {
   run(a, Left::transposed, b, Right::plain, out, output);
 }
 

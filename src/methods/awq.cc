@@ -9,6 +9,7 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "methods/clip.h"
 #include "methods/quadratic_form.h"
 
 namespace qwodel {
@@ -17,11 +18,11 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 constexpr float kSmallestScale = 1e-4f;
 
-// Every kSampleStep-th row says which trials are worth measuring on all rows: the kMeasured best.
-// Weights of fewer rows than kSampledRows are small beside what a sample would save.
-constexpr std::size_t kSampleStep = 8;
-constexpr std::size_t kSampledRows = 1024;
-constexpr std::size_t kMeasured = 5;
+// About as many rows, spread evenly, stand for all of the weights.
+constexpr std::size_t kSampledRows = 320;
+
+// Trials that are rounded as they would be written: those that look best when they are not.
+constexpr std::size_t kMeasured = 4;
 
 // One candidate.
 struct Trial {
@@ -36,7 +37,7 @@ struct Task {
 };
 
 struct Buffers {
-  std::vector<float> scaled, difference, product;
+  std::vector<float> scaled, difference, product, importance;
   GroupIntMatrix matrix;
 };
 
@@ -44,20 +45,22 @@ class AwqSearch {
  public:
   AwqSearch(const AwqGroup& group, const AwqOptions& options)
       : group_(group), options_(options), d_(group.gram.rows), form_(group.gram) {
+    for (const AwqWeight& weight : group.weights) rows_ += weight.values.rows;
+    const std::size_t step = std::max<std::size_t>(1, rows_ / kSampledRows);
+    std::size_t sampled = 0;
     for (const AwqWeight& weight : group.weights) {
       const ConstMatrixView& all = weight.values;
-      rows_ += all.rows;
-      add_tasks(all, weight.scheme, tasks_);
-      add_tasks({all.data, (all.rows + kSampleStep - 1) / kSampleStep, all.cols,
-                 all.stride * kSampleStep},
-                weight.scheme, sample_);
+      const std::size_t rows = (all.rows + step - 1) / step;
+      add_tasks({all.data, rows, all.cols, all.stride * step}, weight.scheme);
+      sampled += rows;
     }
+    share_ = static_cast<double>(sampled) / static_cast<double>(rows_);
     if (options_.duo) weigh_weights();
   }
 
   AwqScales run() {
     best_.scales.assign(d_, 1.0f);
-    best_.loss_before = best_.loss_after = loss(best_.scales, tasks_);
+    best_.loss_before = best_.loss_after = loss(best_.scales, options_.rounding);
     for (const Trial& trial : promising(grid())) try_out(trial);
     const Trial best{best_.ratio, best_.duo};
     for (const double step : {-0.5, 0.5}) {
@@ -68,10 +71,9 @@ class AwqSearch {
   }
 
  private:
-  static void add_tasks(ConstMatrixView values, const GroupIntScheme& scheme,
-                        std::vector<Task>& tasks) {
+  void add_tasks(ConstMatrixView values, const GroupIntScheme& scheme) {
     for (std::size_t row = 0; row < values.rows; row += kTaskRows) {
-      tasks.push_back({values.row_range(row, std::min(kTaskRows, values.rows - row)), &scheme});
+      tasks_.push_back({values.row_range(row, std::min(kTaskRows, values.rows - row)), &scheme});
     }
   }
 
@@ -85,14 +87,14 @@ class AwqSearch {
     return trials;
   }
 
-  // Those with the lowest loss on the sample, in the same order.
-  std::vector<Trial> promising(std::vector<Trial> trials) {
-    if (rows_ < kSampledRows || trials.size() <= kMeasured) return trials;
+  // Those with the lowest loss when they are rounded in the range, in the same order.
+  std::vector<Trial> promising(std::vector<Trial> trials) const {
+    if (options_.rounding == AwqRounding::range || trials.size() <= kMeasured) return trials;
     std::vector<double> losses;
     for (const Trial& trial : trials) {
       const std::vector<float> scales = scales_of(trial);
       losses.push_back(scales.empty() ? std::numeric_limits<double>::infinity()
-                                      : loss(scales, sample_));
+                                      : loss(scales, AwqRounding::range));
     }
     std::vector<double> sorted = losses;
     std::ranges::nth_element(sorted, sorted.begin() + kMeasured);
@@ -132,7 +134,7 @@ class AwqSearch {
   void try_out(Trial trial) {
     std::vector<float> scales = scales_of(trial);
     if (scales.empty()) return;
-    const double value = loss(scales, tasks_);
+    const double value = loss(scales, options_.rounding);
     if (!(value < best_.loss_after)) return;
     best_.scales = std::move(scales);
     best_.ratio = trial.ratio;
@@ -168,15 +170,30 @@ class AwqSearch {
     for (std::size_t c = 0; c < group_.channel.size(); ++c) scales[c] = largest[group_.channel[c]];
   }
 
-  double loss(const std::vector<float>& scales, const std::vector<Task>& tasks) {
-    std::vector<double> losses(tasks.size());
-    tbb::parallel_for(std::size_t{0}, tasks.size(), [&](std::size_t task) {
-      losses[task] = task_loss(tasks[task], scales, buffers_.local());
+  // Of all rows, estimated from those that are looked at.
+  double loss(const std::vector<float>& scales, AwqRounding rounding) const {
+    const bool clips = rounding == AwqRounding::clipped;
+    const std::vector<float> gram = clips ? scaled_gram(scales) : std::vector<float>();
+    std::vector<double> losses(tasks_.size());
+    tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
+      losses[task] = task_loss(tasks_[task], scales, gram, buffers_.local());
     });
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
+    return std::accumulate(losses.begin(), losses.end(), 0.0) / share_;
   }
 
-  double task_loss(const Task& task, const std::vector<float>& scales, Buffers& b) const {
+  // Second moments of the inputs that the scales make smaller.
+  std::vector<float> scaled_gram(const std::vector<float>& scales) const {
+    std::vector<float> gram(d_ * d_);
+    tbb::parallel_for(std::size_t{0}, d_, [&](std::size_t i) {
+      const auto from = group_.gram.row(i);
+      for (std::size_t j = 0; j < d_; ++j) gram[i * d_ + j] = from[j] / (scales[i] * scales[j]);
+    });
+    return gram;
+  }
+
+  // `gram` is of scaled inputs, or empty to round in the range.
+  double task_loss(const Task& task, const std::vector<float>& scales,
+                   const std::vector<float>& gram, Buffers& b) const {
     const ConstMatrixView& rows = task.rows;
     const std::size_t count = rows.rows * d_;
     b.scaled.resize(count);
@@ -185,10 +202,7 @@ class AwqSearch {
       const auto from = rows.row(r);
       for (std::size_t c = 0; c < d_; ++c) b.scaled[r * d_ + c] = from[c] * scales[c];
     }
-    b.matrix = GroupIntMatrix(*task.scheme, rows.rows, d_);
-    const ConstMatrixView scaled(b.scaled.data(), rows.rows, d_);
-    fit_rows(scaled, {}, search_of(*task.scheme, options_.search), 0, b.matrix);
-    round_rows(scaled, 0, b.matrix);
+    round(task, gram, b);
     for (std::size_t r = 0; r < rows.rows; ++r) {
       const std::span<float> row(b.difference.data() + r * d_, d_);
       b.matrix.decode(r, row);
@@ -198,14 +212,28 @@ class AwqSearch {
     return form_.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.product);
   }
 
+  void round(const Task& task, const std::vector<float>& gram, Buffers& b) const {
+    const ConstMatrixView scaled(b.scaled.data(), task.rows.rows, d_);
+    b.matrix = GroupIntMatrix(*task.scheme, scaled.rows, d_);
+    b.importance.clear();
+    for (std::size_t i = 0; i < d_ && !gram.empty(); ++i) b.importance.push_back(gram[i * d_ + i]);
+    fit_rows(scaled, b.importance, search_of(*task.scheme, !gram.empty()), 0, b.matrix);
+    if (gram.empty()) {
+      round_rows(scaled, 0, b.matrix);
+    } else {
+      search_clipping(scaled, {gram.data(), d_, d_}, ClipSteps::shrink, b.matrix);
+    }
+  }
+
   const AwqGroup& group_;
   const AwqOptions& options_;
   std::size_t d_;
   QuadraticForm form_;
   std::size_t rows_ = 0;
-  std::vector<Task> tasks_, sample_;
+  double share_ = 1;  // of the rows that are looked at
+  std::vector<Task> tasks_;
   std::vector<float> mean_weight_;
-  tbb::enumerable_thread_specific<Buffers> buffers_;
+  mutable tbb::enumerable_thread_specific<Buffers> buffers_;
   AwqScales best_;
 };
 

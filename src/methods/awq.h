@@ -31,11 +31,17 @@ struct AwqGroup {
   std::span<const std::uint32_t> channel = {};
 };
 
+// How weights are rounded in a trial.
+enum class AwqRounding : std::uint8_t {
+  range,   // to the nearest in the range of each group
+  clipped  // with the parameters that are searched for what is written, clipping included
+};
+
 struct AwqOptions {
-  int ratios = 10;      // ratios 0, 1/ratios ... 1, then half steps around the best; of many rows,
-                        // a sample chooses those that are measured on all
-  bool duo = true;      // the form with weights, too
-  bool search = false;  // rounding parameters of the lowest error in every trial, not the range
+  int ratios = 10;  // ratios 0, 1/ratios ... 1, then half steps around the best
+  bool duo = true;  // the form with weights, too
+  // clipped: of the best trials; which they are is seen when all are rounded in the range.
+  AwqRounding rounding = AwqRounding::clipped;
 };
 
 struct AwqScales {

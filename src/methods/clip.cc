@@ -20,8 +20,8 @@ struct Step {
   float factor;
   int zero;
 };
-constexpr Step kSteps[] = {{1.0f, 1},   {1.0f, -1},  {0.96f, 0}, {1.04f, 0},
-                           {0.96f, 1},  {0.96f, -1}, {0.98f, 0}, {1.02f, 0}};
+constexpr Step kSteps[] = {{1.0f, 1},  {1.0f, -1},  {0.96f, 0}, {1.04f, 0},
+                           {0.96f, 1}, {0.96f, -1}, {0.98f, 0}, {1.02f, 0}};
 constexpr int kRounds = 2;
 
 struct Buffers {
@@ -33,8 +33,8 @@ struct Buffers {
 
 class ClipSearch {
  public:
-  ClipSearch(ConstMatrixView weights, ConstMatrixView gram, GroupIntMatrix& out)
-      : weights_(weights), gram_(gram), out_(out), size_(out.scheme.group_size) {}
+  ClipSearch(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps, GroupIntMatrix& out)
+      : weights_(weights), gram_(gram), steps_(steps), out_(out), size_(out.scheme.group_size) {}
 
   void run() {
     const std::size_t tasks = (weights_.rows + kTaskRows - 1) / kTaskRows;
@@ -62,14 +62,7 @@ class ClipSearch {
       measure(rows, b);
       keep_better(b);
     }
-    for (int round = 0; round < kRounds; ++round) {
-      for (const Step& step : kSteps) {
-        if (out_.scheme.symmetric && step.zero != 0) continue;
-        take(step, b);
-        measure(rows, b);
-        keep_better(b);
-      }
-    }
+    if (steps_ == ClipSteps::refine) refine(rows, b);
     round_rows(rows, 0, b.chosen);
     std::ranges::copy(b.chosen.scales, out_.scales.begin() + begin);
     std::ranges::copy(b.chosen.zeros, out_.zeros.begin() + begin);
@@ -138,12 +131,22 @@ class ClipSearch {
     }
   }
 
+  void refine(ConstMatrixView rows, Buffers& b) const {
+    for (int round = 0; round < kRounds; ++round) {
+      for (const Step& step : kSteps) {
+        if (out_.scheme.symmetric && step.zero != 0) continue;
+        take(step, b);
+        measure(rows, b);
+        keep_better(b);
+      }
+    }
+  }
+
   // Parameters a step away from the best so far.
   void take(const Step& step, Buffers& b) const {
     const int top = (1 << out_.scheme.bits) - 1;
     for (std::size_t i = 0; i < b.chosen.scales.size(); ++i) {
-      b.trial.scales[i] =
-          stored_scale(b.chosen.scales[i] * step.factor, out_.scheme.scale_format);
+      b.trial.scales[i] = stored_scale(b.chosen.scales[i] * step.factor, out_.scheme.scale_format);
       b.trial.zeros[i] =
           static_cast<std::uint8_t>(std::clamp(b.chosen.zeros[i] + step.zero, 0, top));
     }
@@ -160,6 +163,7 @@ class ClipSearch {
 
   ConstMatrixView weights_;
   ConstMatrixView gram_;
+  ClipSteps steps_;
   GroupIntMatrix& out_;
   std::size_t size_;
   tbb::enumerable_thread_specific<Buffers> buffers_;
@@ -167,8 +171,9 @@ class ClipSearch {
 
 }  // namespace
 
-void search_clipping(ConstMatrixView weights, ConstMatrixView gram, GroupIntMatrix& out) {
-  ClipSearch(weights, gram, out).run();
+void search_clipping(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps,
+                     GroupIntMatrix& out) {
+  ClipSearch(weights, gram, steps, out).run();
 }
 
 }  // namespace qwodel

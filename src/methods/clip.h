@@ -5,15 +5,22 @@
 // the one on a sample of them.
 #pragma once
 
+#include <cstdint>
+
 #include "codecs/group_int.h"
 #include "core/matrix.h"
 
 namespace qwodel {
 
+// How far the search goes: ranges are shrunk to between 1 and 0.5; then the scale and the zero
+// point move from the best of them on their own.
+enum class ClipSteps : std::uint8_t { shrink, refine };
+
 // `out` holds parameters of weights [out_features, in_features]; a group keeps them, or gets those
-// of a range shrunk to between 1 and 0.5 when their error is lower. Writes codes, too. `gram`: X^T
-// X [in_features, in_features], any common factor. Call it inside the threads it may use; the
-// result does not depend on them.
-void search_clipping(ConstMatrixView weights, ConstMatrixView gram, GroupIntMatrix& out);
+// that are found when their error is lower. Writes codes, too. `gram`: X^T X [in_features,
+// in_features], any common factor; only the groups' blocks are read. Call it inside the threads it
+// may use; the result does not depend on them.
+void search_clipping(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps,
+                     GroupIntMatrix& out);
 
 }  // namespace qwodel

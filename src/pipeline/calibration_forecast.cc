@@ -113,8 +113,8 @@ Forecast forecast_calibration(const SourceModel& model, const Graph& graph,
   const std::size_t layers = graph.stages.size() > 2 ? graph.stages.size() - 2 : 1;
   const Layer layer = measure_layer(graph, inputs);
   if (layer.weights == 0) return {};
-  const ExecutorOptions settings = work.sequential ? sequential_settings(options, graph)
-                                                   : calibration_settings(options, graph);
+  const ExecutorOptions settings =
+      work.sequential ? sequential_settings(options, graph) : calibration_settings(options, graph);
   const CheckpointWeights weights(graph, model.readers);
   const Executor executor(graph, weights, settings);
   const double most = std::min(kMostTokens, static_cast<double>(options.calibration.seq_len));

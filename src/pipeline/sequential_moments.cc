@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-
 namespace qwodel {
 namespace {
 
@@ -102,9 +101,8 @@ std::vector<SequentialMoments::PartSums> SequentialMoments::collect(
         measure(times_, "second moments", [&] { to->gram.add(x, threads_); });
         return;
       }
-      original_->visit(b, [&](std::size_t, ConstMatrixView y) {
-        add_rows(x, y, to->gram, *differences);
-      });
+      original_->visit(
+          b, [&](std::size_t, ConstMatrixView y) { add_rows(x, y, to->gram, *differences); });
     });
   }
   return sums;

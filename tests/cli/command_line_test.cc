@@ -100,8 +100,12 @@ TEST_F(CommandLine, PlanForetellsTheMemoryOfACalibratedRun) {
   model.intermediate = 1024;
   model.layers = 4;
   model.write(scratch_ / "model");
-  const std::string text =
-      " --calibration " QWODEL_SOURCE_DIR "/tests/data/alice.txt --seq-len 256";
+  // Enough text for all samples.
+  for (int i = 0; i < 16; ++i) {
+    std::ofstream(scratch_ / "long.txt", std::ios::app)
+        << std::ifstream(QWODEL_SOURCE_DIR "/tests/data/alice.txt").rdbuf();
+  }
+  const std::string text = " --calibration " + path("long.txt") + " --seq-len 256";
   const std::string command =
       path("model") + " --to gptq:4bit-g128 --samples 64 --threads 2" + text;
   const Json plan = run_json("plan " + command);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/convert.h"
@@ -101,6 +102,35 @@ TEST(PackedMatrix, ShapesWithoutEndStayRight) {
                         {out.data(), m, 1});
     ASSERT_EQ(out, std::vector<float>(m, 6.0f)) << m;
   }
+}
+
+// Both factors are columns of wider matrices, and so is the result.
+TEST(MultiplyColumns, IsTheProductOfTheTransposedLeft) {
+  constexpr std::size_t kDepth = 70, kLeft = 37, kRight = 50, kWidth = 90, kOutWidth = 64;
+  const auto values = rounded(random_values(kDepth * kWidth, 5));
+  std::vector<std::uint16_t> bf16(values.size());
+  float_to_bfloat16(values.data(), values.size(), bf16.data());
+  const auto check = [&](const auto& data) {
+    using T = typename std::remove_cvref_t<decltype(data)>::value_type;
+    const Matrix<const T> left(data.data() + 3, kDepth, kLeft, kWidth);
+    const Matrix<const T> right(data.data() + 40, kDepth, kRight, kWidth);
+    std::vector<float> out(kLeft * kOutWidth, -7.0f);
+    const MatrixView view(out.data(), kLeft, kRight, kOutWidth);
+    multiply_columns(left, right, view);
+    multiply_columns(left, right, view, Output::add);
+    for (std::size_t i = 0; i < kLeft; ++i) {
+      for (std::size_t j = 0; j < kRight; ++j) {
+        double sum = 0;
+        for (std::size_t k = 0; k < kDepth; ++k) {
+          sum += double{values[k * kWidth + 3 + i]} * double{values[k * kWidth + 40 + j]};
+        }
+        ASSERT_NEAR(double{view.row(i)[j]}, 2 * sum, 2e-5);
+      }
+    }
+    EXPECT_EQ(out[kRight], -7.0f) << "beyond the columns";
+  };
+  check(values);
+  check(bf16);
 }
 
 }  // namespace

@@ -61,7 +61,8 @@ TEST(Awq, EqualChannelsKeepTheirScales) {
 TEST(Awq, TheLossIsTheErrorOfTheOutputs) {
   // With independent inputs it is the weights' squared error weighed by the inputs' squares.
   const Layer layer = make_layer(64, 3.0f, 3);
-  const AwqScales found = search_awq_scales(layer.group(), {.ratios = 1, .duo = false});
+  const AwqScales found =
+      search_awq_scales(layer.group(), {.ratios = 1, .duo = false, .rounding = AwqRounding::range});
   GroupIntMatrix matrix(kScheme, 64, kCols);
   const ConstMatrixView view(layer.weights.data(), 64, kCols);
   fit_rows(view, {}, search_of(kScheme, false), 0, matrix);
@@ -97,14 +98,14 @@ TEST(Awq, SilentChannelsAreHarmless) {
   for (const float scale : found.scales) EXPECT_TRUE(std::isfinite(scale) && scale > 0.0f);
 }
 
-// Many rows are searched by a sample first: here the sample, every eighth row, is all there is to
-// know, and what all trials on all of it find is found.
+// A sample stands for many rows: here it, every eighth row, is all there is to
+// know.
 TEST(Awq, ASampleFindsWhatAllRowsFind) {
-  const Layer layer = make_layer(600, 12.0f, 7);
+  const Layer layer = make_layer(320, 12.0f, 7);
   constexpr std::size_t kCopies = 8;
   Layer repeated = layer;
   repeated.weights.clear();
-  for (std::size_t row = 0; row < 600; ++row) {
+  for (std::size_t row = 0; row < 320; ++row) {
     for (std::size_t copy = 0; copy < kCopies; ++copy) {
       const auto first = layer.weights.begin() + static_cast<std::ptrdiff_t>(row * kCols);
       repeated.weights.insert(repeated.weights.end(), first, first + kCols);
