@@ -1,7 +1,6 @@
 #include "calibrate/token_factor.h"
 
 #include <algorithm>
-#include <span>
 #include <vector>
 
 #include "kernels/convert.h"
@@ -25,7 +24,7 @@ constexpr std::size_t kRowsPerTask = 64;
 
 }  // namespace
 
-// fill(row, values, to): values is where a row in single precision can be put; writes it rounded.
+// fill(row, to) returns where the row is; `to` has room for it.
 template <class Fill>
 void TokenFactor::assign_rows(std::size_t rows, std::size_t width, const TaskThreads& threads,
                               const Fill& fill) {

@@ -37,6 +37,11 @@ class ClipSearch {
       : weights_(weights), gram_(gram), steps_(steps), out_(out), size_(out.scheme.group_size) {}
 
   void run() {
+    if (weights_.rows <= kTaskRows) {  // also inside a task, whose thread then takes no other
+      Buffers own;
+      search_rows(0, weights_.rows, own);
+      return;
+    }
     const std::size_t tasks = (weights_.rows + kTaskRows - 1) / kTaskRows;
     tbb::parallel_for(std::size_t{0}, tasks, [&](std::size_t task) {
       const std::size_t first = task * kTaskRows;

@@ -128,9 +128,8 @@ TEST_P(Clip, RefinedRangesComeCloseToTheBestOfAll) {
 TEST_P(Clip, OnlyTheBlocksOfGroupsAreReadAndThreadsDoNotMatter) {
   GroupIntMatrix expected = in_range(problem);
   GroupIntMatrix found = expected;
-  tbb::task_arena(1).execute([&] {
-    search_clipping(problem.view(), problem.moments(), ClipSteps::refine, expected);
-  });
+  tbb::task_arena(1).execute(
+      [&] { search_clipping(problem.view(), problem.moments(), ClipSteps::refine, expected); });
   for (std::size_t i = 0; i < problem.cols; ++i) {
     for (std::size_t j = 0; j < problem.cols; ++j) {
       if (i / 32 != j / 32) {
@@ -138,9 +137,8 @@ TEST_P(Clip, OnlyTheBlocksOfGroupsAreReadAndThreadsDoNotMatter) {
       }
     }
   }
-  tbb::task_arena(3).execute([&] {
-    search_clipping(problem.view(), problem.moments(), ClipSteps::refine, found);
-  });
+  tbb::task_arena(3).execute(
+      [&] { search_clipping(problem.view(), problem.moments(), ClipSteps::refine, found); });
   EXPECT_EQ(found.scales, expected.scales);
   EXPECT_EQ(found.zeros, expected.zeros);
   EXPECT_EQ(found.codes, expected.codes);
@@ -156,10 +154,9 @@ TEST_P(Clip, AGroupOfZerosStaysZero) {
   EXPECT_TRUE(std::ranges::all_of(found.scales, [](float scale) { return std::isfinite(scale); }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, Clip, testing::Bool(),
-                         [](const auto& symmetric) {
-                           return symmetric.param ? "Symmetric" : "Asymmetric";
-                         });
+INSTANTIATE_TEST_SUITE_P(Schemes, Clip, testing::Bool(), [](const auto& symmetric) {
+  return symmetric.param ? "Symmetric" : "Asymmetric";
+});
 
 }  // namespace
 }  // namespace qwodel
