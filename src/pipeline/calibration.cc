@@ -50,7 +50,7 @@ ImportanceRun importance_of_file(const QuantizeOptions& options) {
   return importance_of(file);
 }
 
-// The largest stage's weights as products take them.
+// The largest stage's weights in single precision: no less than products take.
 std::uint64_t largest_stage(const Graph& graph) {
   std::uint64_t largest = 0;
   for (const Stage& stage : graph.stages) {

@@ -17,7 +17,7 @@ constexpr double kSampleOperations = 2e11;  // of a layer: about a second of two
 constexpr double kFewestTokens = 64;
 constexpr double kMostTokens = 512;
 
-// A product X^T X takes longer than its operations: rows are transposed, sums widened.
+// A product X^T X takes longer than its operations: rows are copied, sums widened.
 constexpr double kSumCost = 1.4;
 constexpr double kScaleTrials = 24;  // of AWQ's search, each a product of all weights
 
@@ -27,7 +27,7 @@ constexpr double kBatchBytes = 26;
 constexpr double kSumBytes = 24;
 constexpr double kComparedSumBytes = 12;
 constexpr double kRuntimeBytes = 120e6;
-constexpr double kTransposedRows = 4096;
+constexpr double kFactorRows = 4096;
 
 // Sizes of a layer, the first one standing for all.
 struct Layer {
@@ -99,7 +99,7 @@ double memory_of(const Layer& layer, const ExecutorOptions& settings, double hid
   const double weights = std::min(4 * layer.weights, static_cast<double>(settings.weight_memory));
   const double sums = kSumBytes + (work.compared ? kComparedSumBytes : 0);
   return passes * (states + batch * hidden * kBatchBytes + weights +
-                   4 * layer.widest * std::min(batch, kTransposedRows)) +
+                   4 * layer.widest * std::min(batch, kFactorRows)) +
          sums * layer.widest * layer.widest + kRuntimeBytes;
 }
 

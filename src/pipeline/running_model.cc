@@ -19,7 +19,7 @@ namespace {
 // values of a batch, and Gram matrices take a quarter each.
 void limit_memory(std::uint64_t cap, std::uint64_t hidden_size, ExecutorOptions& options) {
   constexpr std::uint64_t kPasses = 2;
-  // Of a token in a layer of Llama's shape, with the transposed rows of Gram matrices: 18 times the
+  // Of a token in a layer of Llama's shape, with the copied rows of Gram matrices: 18 times the
   // hidden state.
   constexpr std::uint64_t kBatchBytesPerChannel = 72;
   constexpr std::uint64_t kFewestTokens = 512;

@@ -98,8 +98,7 @@ TEST(Awq, SilentChannelsAreHarmless) {
   for (const float scale : found.scales) EXPECT_TRUE(std::isfinite(scale) && scale > 0.0f);
 }
 
-// A sample stands for many rows: here it, every eighth row, is all there is to
-// know.
+// A sample stands for many rows: here it, every eighth row, is all there is to know.
 TEST(Awq, ASampleFindsWhatAllRowsFind) {
   const Layer layer = make_layer(320, 12.0f, 7);
   constexpr std::size_t kCopies = 8;
