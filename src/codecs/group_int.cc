@@ -101,6 +101,22 @@ void round_rows(ConstMatrixView values, std::uint64_t row, GroupIntMatrix& out) 
                out.zeros.data() + row * out.groups(), out.codes.data() + row * out.cols);
 }
 
+void rounding_errors(ConstMatrixView values, const GroupIntScheme& scheme,
+                     std::span<const float> scales, std::span<const std::uint8_t> zeros,
+                     std::span<float> errors) {
+  const std::uint64_t size = scheme.group_of(values.cols);
+  if (scheme.codes == CodeKind::float8) {
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+      const float scale = scales[i / size];
+      errors[i] =
+          kFloat8Values[float_to_float8_e4m3(values.data[i] / scale)] * scale - values.data[i];
+    }
+    return;
+  }
+  const BlockRows rows = block_rows(values, nullptr, size);
+  group_errors(rows, 0, rows.count(), scheme.bits, scales.data(), zeros.data(), errors.data());
+}
+
 GroupSearch search_of(const GroupIntScheme& scheme, bool search) {
   return {.bits = scheme.bits,
           .symmetric = scheme.symmetric,

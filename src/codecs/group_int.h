@@ -64,6 +64,12 @@ void fit_rows(ConstMatrixView values, std::span<const float> importance, const G
 // group_index.
 void round_rows(ConstMatrixView values, std::uint64_t row, GroupIntMatrix& out);
 
+// What rows decode to, with the nearest codes under such parameters [rows, groups], less the
+// values: errors [rows, cols]. REQUIRES: values is contiguous.
+void rounding_errors(ConstMatrixView values, const GroupIntScheme& scheme,
+                     std::span<const float> scales, std::span<const std::uint8_t> zeros,
+                     std::span<float> errors);
+
 // The search that belongs to a scheme.
 GroupSearch search_of(const GroupIntScheme& scheme, bool search);
 

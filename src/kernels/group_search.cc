@@ -178,25 +178,52 @@ void FitGroups(const BlockRows& rows, std::size_t first, std::size_t count,
   }
 }
 
+// Calls use(offset, count, values, codes) for runs of `count` values of a block.
+template <class Use>
+HWY_INLINE void ForCodes(const float* x, std::size_t size, VF scale, VF zero, VF top,
+                         const Use& use) {
+  const std::size_t n = LaneCount();
+  for (std::size_t i = 0; i < size; i += n) {
+    HWY_ALIGN float tail[kMaxLanes] = {};
+    const std::size_t part = std::min(n, size - i);
+    if (part < n) std::copy_n(x + i, part, tail);
+    const VF value = part < n ? LoadLanes(tail) : LoadLanes(x + i);
+    const VF code = hn::Add(hn::Round(hn::Div(value, scale)), zero);
+    use(i, part, value, hn::Min(hn::Max(code, Zero()), top));
+  }
+}
+
 void RoundGroups(const BlockRows& rows, std::size_t first, std::size_t count, unsigned bits,
                  const float* scales, const std::uint8_t* zeros, std::uint8_t* codes) {
-  const std::size_t n = LaneCount();
   const VF top = Set(static_cast<float>((1u << bits) - 1));
   for (std::size_t block = 0; block < count; ++block) {
-    const float* x = rows.values + (first + block) * rows.block_size;
+    std::uint8_t* const to = codes + block * rows.block_size;
+    const VF zero = Set(static_cast<float>(zeros[block]));
+    ForCodes(rows.values + (first + block) * rows.block_size, rows.block_size, Set(scales[block]),
+             zero, top, [&](std::size_t at, std::size_t part, VF, VF code) {
+               std::uint8_t bytes[kMaxLanes];
+               const bool whole = part == LaneCount();
+               StoreBytes(hn::ConvertTo(DI(), code), whole ? to + at : bytes);
+               if (!whole) std::copy_n(bytes, part, to + at);
+             });
+  }
+}
+
+void GroupErrors(const BlockRows& rows, std::size_t first, std::size_t count, unsigned bits,
+                 const float* scales, const std::uint8_t* zeros, float* errors) {
+  const VF top = Set(static_cast<float>((1u << bits) - 1));
+  for (std::size_t block = 0; block < count; ++block) {
+    float* const to = errors + block * rows.block_size;
     const VF scale = Set(scales[block]);
     const VF zero = Set(static_cast<float>(zeros[block]));
-    for (std::size_t i = 0; i < rows.block_size; i += n) {
-      HWY_ALIGN float tail[kMaxLanes] = {};
-      const std::size_t part = std::min(n, rows.block_size - i);
-      if (part < n) std::copy_n(x + i, part, tail);
-      const VF value = part < n ? LoadLanes(tail) : LoadLanes(x + i);
-      const VF code = hn::Add(hn::Round(hn::Div(value, scale)), zero);
-      StoreLanes(hn::Min(hn::Max(code, Zero()), top), tail);
-      for (std::size_t k = 0; k < part; ++k) {
-        codes[block * rows.block_size + i + k] = static_cast<std::uint8_t>(tail[k]);
-      }
-    }
+    ForCodes(rows.values + (first + block) * rows.block_size, rows.block_size, scale, zero, top,
+             [&](std::size_t at, std::size_t part, VF value, VF code) {
+               HWY_ALIGN float lanes[kMaxLanes];
+               const bool whole = part == LaneCount();
+               const VF decoded = hn::Mul(hn::Sub(code, zero), scale);
+               StoreLanes(hn::Sub(decoded, value), whole ? to + at : lanes);
+               if (!whole) std::copy_n(lanes, part, to + at);
+             });
   }
 }
 
@@ -208,6 +235,7 @@ namespace qwodel {
 
 HWY_EXPORT(FitGroups);
 HWY_EXPORT(RoundGroups);
+HWY_EXPORT(GroupErrors);
 
 void fit_groups(const BlockRows& rows, std::size_t first, std::size_t count,
                 const GroupSearch& options, float* scales, std::uint8_t* zeros) {
@@ -219,6 +247,12 @@ void round_groups(const BlockRows& rows, std::size_t first, std::size_t count, u
                   const float* scales, const std::uint8_t* zeros, std::uint8_t* codes) {
   prepare_kernels();
   HWY_DYNAMIC_DISPATCH(RoundGroups)(rows, first, count, bits, scales, zeros, codes);
+}
+
+void group_errors(const BlockRows& rows, std::size_t first, std::size_t count, unsigned bits,
+                  const float* scales, const std::uint8_t* zeros, float* errors) {
+  prepare_kernels();
+  HWY_DYNAMIC_DISPATCH(GroupErrors)(rows, first, count, bits, scales, zeros, errors);
 }
 
 }  // namespace qwodel

@@ -48,4 +48,9 @@ void fit_groups(const BlockRows& rows, std::size_t first, std::size_t count,
 void round_groups(const BlockRows& rows, std::size_t first, std::size_t count, unsigned bits,
                   const float* scales, const std::uint8_t* zeros, std::uint8_t* codes);
 
+// What decodes from those codes less the values, (code - zero) * scale - value, [count,
+// block_size].
+void group_errors(const BlockRows& rows, std::size_t first, std::size_t count, unsigned bits,
+                  const float* scales, const std::uint8_t* zeros, float* errors);
+
 }  // namespace qwodel

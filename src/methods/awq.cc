@@ -202,27 +202,25 @@ class AwqSearch {
       const auto from = rows.row(r);
       for (std::size_t c = 0; c < d_; ++c) b.scaled[r * d_ + c] = from[c] * scales[c];
     }
-    round(task, gram, b);
+    choose(task, gram, b);
     for (std::size_t r = 0; r < rows.rows; ++r) {
-      const std::span<float> row(b.difference.data() + r * d_, d_);
-      b.matrix.decode(r, row);
-      const auto from = rows.row(r);
-      for (std::size_t c = 0; c < d_; ++c) row[c] = row[c] / scales[c] - from[c];
+      float* const row = b.difference.data() + r * d_;
+      for (std::size_t c = 0; c < d_; ++c) row[c] /= scales[c];
     }
     return form_.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.product);
   }
 
-  void round(const Task& task, const std::vector<float>& gram, Buffers& b) const {
+  // Parameters of the scaled rows, and what they make of them.
+  void choose(const Task& task, const std::vector<float>& gram, Buffers& b) const {
     const ConstMatrixView scaled(b.scaled.data(), task.rows.rows, d_);
     b.matrix = GroupIntMatrix(*task.scheme, scaled.rows, d_);
     b.importance.clear();
     for (std::size_t i = 0; i < d_ && !gram.empty(); ++i) b.importance.push_back(gram[i * d_ + i]);
     fit_rows(scaled, b.importance, search_of(*task.scheme, !gram.empty()), 0, b.matrix);
-    if (gram.empty()) {
-      round_rows(scaled, 0, b.matrix);
-    } else {
+    if (!gram.empty()) {
       search_clipping(scaled, {gram.data(), d_, d_}, ClipSteps::shrink, b.matrix);
     }
+    rounding_errors(scaled, b.matrix.scheme, b.matrix.scales, b.matrix.zeros, b.difference);
   }
 
   const AwqGroup& group_;

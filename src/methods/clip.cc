@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
+
+#include "kernels/row_ops.h"
 
 namespace qwodel {
 namespace {
 
-constexpr std::size_t kTaskRows = 64;
+constexpr std::size_t kTaskRows = 128;
 constexpr float kSmallestShrink = 0.5f;
 constexpr float kShrinkStep = 0.04f;
 
@@ -24,11 +27,26 @@ constexpr Step kSteps[] = {{1.0f, 1},  {1.0f, -1},  {0.96f, 0}, {1.04f, 0},
                            {0.96f, 1}, {0.96f, -1}, {0.98f, 0}, {1.02f, 0}};
 constexpr int kRounds = 2;
 
+// One parameter per row of a group.
+struct Parameters {
+  std::vector<float> scales;
+  std::vector<std::uint8_t> zeros;
+
+  void resize(std::size_t rows) {
+    scales.resize(rows);
+    zeros.resize(rows);
+  }
+};
+
 struct Buffers {
-  std::vector<float> difference, product;  // [rows, d], [rows, group_size]
-  std::vector<float> low, high;            // [rows, groups]
-  std::vector<double> errors, best;        // [rows, groups]
-  GroupIntMatrix trial, chosen;
+  std::vector<float> low, high;  // of each row
+  std::vector<double> least;     // error of `best`
+  Parameters best;
+  // Rows that a trial is made for; what follows has a row for each of them.
+  std::vector<std::size_t> tried;
+  std::vector<float> values, differences, products;  // [tried, group_size]
+  Parameters trial;
+  std::vector<double> errors;
 };
 
 class ClipSearch {
@@ -37,73 +55,91 @@ class ClipSearch {
       : weights_(weights), gram_(gram), steps_(steps), out_(out), size_(out.scheme.group_size) {}
 
   void run() {
-    if (weights_.rows <= kTaskRows) {  // also inside a task, whose thread then takes no other
+    const std::size_t groups = out_.groups();
+    const std::size_t tasks = (weights_.rows + kTaskRows - 1) / kTaskRows;
+    if (tasks == 1) {  // also inside a task, whose thread then takes no other
       Buffers own;
-      search_rows(0, weights_.rows, own);
+      for (std::size_t group = 0; group < groups; ++group) search(0, weights_.rows, group, own);
+      round_rows(weights_, 0, out_);
       return;
     }
-    const std::size_t tasks = (weights_.rows + kTaskRows - 1) / kTaskRows;
     tbb::parallel_for(std::size_t{0}, tasks, [&](std::size_t task) {
       const std::size_t first = task * kTaskRows;
-      search_rows(first, std::min(kTaskRows, weights_.rows - first), buffers_.local());
+      const std::size_t count = std::min(kTaskRows, weights_.rows - first);
+      for (std::size_t group = 0; group < groups; ++group) {
+        search(first, count, group, buffers_.local());
+      }
+      round_rows(weights_.row_range(first, count), first, out_);
     });
   }
 
  private:
-  void search_rows(std::size_t first, std::size_t count, Buffers& b) const {
-    const ConstMatrixView rows = weights_.row_range(first, count);
-    const std::size_t groups = out_.groups();
-    const auto begin = static_cast<std::ptrdiff_t>(first * groups);
-    const auto end = static_cast<std::ptrdiff_t>((first + count) * groups);
-    b.trial = GroupIntMatrix(out_.scheme, count, out_.cols);
-    std::copy(out_.scales.begin() + begin, out_.scales.begin() + end, b.trial.scales.begin());
-    std::copy(out_.zeros.begin() + begin, out_.zeros.begin() + end, b.trial.zeros.begin());
-    measure(rows, b);
-    b.best = b.errors;
-    b.chosen = b.trial;
-    find_ranges(rows, b);
-    for (float shrink = 1.0f; shrink > kSmallestShrink; shrink -= kShrinkStep) {
-      shrink_ranges(shrink, b);
-      measure(rows, b);
-      keep_better(b);
+  void search(std::size_t first, std::size_t count, std::size_t group, Buffers& b) const {
+    const ConstMatrixView rows = weights_.row_range(first, count).col_range(group * size_, size_);
+    b.best.resize(count);
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::size_t at = (first + r) * out_.groups() + group;
+      b.best.scales[r] = out_.scales[at];
+      b.best.zeros[r] = out_.zeros[at];
     }
-    if (steps_ == ClipSteps::refine) refine(rows, b);
-    round_rows(rows, 0, b.chosen);
-    std::ranges::copy(b.chosen.scales, out_.scales.begin() + begin);
-    std::ranges::copy(b.chosen.zeros, out_.zeros.begin() + begin);
-    std::ranges::copy(b.chosen.codes,
-                      out_.codes.begin() + static_cast<std::ptrdiff_t>(first * out_.cols));
+    b.tried.resize(count);
+    std::iota(b.tried.begin(), b.tried.end(), std::size_t{0});
+    b.trial = b.best;
+    gather(rows, b);
+    measure(group, b);
+    b.least = b.errors;
+    shrink(rows, group, b);
+    if (steps_ == ClipSteps::refine) refine(rows, group, b);
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::size_t at = (first + r) * out_.groups() + group;
+      out_.scales[at] = b.best.scales[r];
+      out_.zeros[at] = b.best.zeros[r];
+    }
   }
 
-  // Errors of the trial, group by group.
-  void measure(ConstMatrixView rows, Buffers& b) const {
-    const std::size_t d = rows.cols;
-    const std::size_t groups = out_.groups();
-    b.difference.resize(rows.rows * d);
-    b.product.resize(rows.rows * size_);
-    b.errors.resize(rows.rows * groups);
-    round_rows(rows, 0, b.trial);
-    for (std::size_t r = 0; r < rows.rows; ++r) {
-      const std::span<float> row(b.difference.data() + r * d, d);
-      b.trial.decode(r, row);
-      const auto from = rows.row(r);
-      for (std::size_t c = 0; c < d; ++c) row[c] -= from[c];
+  void gather(ConstMatrixView rows, Buffers& b) const {
+    b.values.resize(b.tried.size() * size_);
+    for (std::size_t i = 0; i < b.tried.size(); ++i) {
+      std::ranges::copy(rows.row(b.tried[i]),
+                        b.values.begin() + static_cast<std::ptrdiff_t>(i * size_));
     }
+  }
+
+  // Errors of the trial.
+  void measure(std::size_t group, Buffers& b) const {
+    const std::size_t rows = b.tried.size();
+    b.differences.resize(rows * size_);
+    b.products.resize(rows * size_);
+    b.errors.resize(rows);
+    rounding_errors({b.values.data(), rows, size_}, out_.scheme, b.trial.scales, b.trial.zeros,
+                    b.differences);
     const auto n = static_cast<dnnl_dim_t>(size_);
-    for (std::size_t group = 0; group < groups; ++group) {
-      const std::size_t column = group * size_;
-      dnnl_sgemm('N', 'N', static_cast<dnnl_dim_t>(rows.rows), n, n, 1.0f,
-                 b.difference.data() + column, static_cast<dnnl_dim_t>(d),
-                 gram_.data + column * gram_.stride + column, static_cast<dnnl_dim_t>(gram_.stride),
-                 0.0f, b.product.data(), n);
-      for (std::size_t r = 0; r < rows.rows; ++r) {
-        const float* e = b.difference.data() + r * d + column;
-        double sum = 0;
-        for (std::size_t i = 0; i < size_; ++i) {
-          sum += static_cast<double>(e[i]) * static_cast<double>(b.product[r * size_ + i]);
-        }
-        b.errors[r * groups + group] = sum;
-      }
+    dnnl_sgemm('N', 'N', static_cast<dnnl_dim_t>(rows), n, n, 1.0f, b.differences.data(), n,
+               gram_.row(group * size_).data() + group * size_,
+               static_cast<dnnl_dim_t>(gram_.stride), 0.0f, b.products.data(), n);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t at = r * size_;
+      b.errors[r] =
+          static_cast<double>(dot(b.differences.data() + at, b.products.data() + at, size_));
+    }
+  }
+
+  // True when the trial is better than what was found for the row before.
+  static bool keep_better(std::size_t at, Buffers& b) {
+    const std::size_t row = b.tried[at];
+    if (!(b.errors[at] < b.least[row])) return false;
+    b.least[row] = b.errors[at];
+    b.best.scales[row] = b.trial.scales[at];
+    b.best.zeros[row] = b.trial.zeros[at];
+    return true;
+  }
+
+  void shrink(ConstMatrixView rows, std::size_t group, Buffers& b) const {
+    find_ranges(rows, b);
+    for (float part = 1.0f; part > kSmallestShrink; part -= kShrinkStep) {
+      shrink_ranges(part, b);
+      measure(group, b);
+      for (std::size_t i = 0; i < b.tried.size(); ++i) keep_better(i, b);
     }
   }
 
@@ -111,22 +147,24 @@ class ClipSearch {
     b.low.clear();
     b.high.clear();
     for (std::size_t r = 0; r < rows.rows; ++r) {
-      for (std::size_t column = 0; column < rows.cols; column += size_) {
-        const auto [low, high] = std::ranges::minmax(rows.row(r).subspan(column, size_));
-        b.low.push_back(std::min(low, 0.0f));
-        b.high.push_back(std::max(high, 0.0f));
-      }
+      const auto [low, high] = std::ranges::minmax(rows.row(r));
+      b.low.push_back(std::min(low, 0.0f));
+      b.high.push_back(std::max(high, 0.0f));
     }
   }
 
   // Parameters of the shrunk ranges; a group of zeros keeps its own.
-  void shrink_ranges(float shrink, Buffers& b) const {
+  void shrink_ranges(float part, Buffers& b) const {
     const auto top = static_cast<float>((1u << out_.scheme.bits) - 1);
-    for (std::size_t i = 0; i < b.low.size(); ++i) {
-      const float low = b.low[i] * shrink;
-      const float high = b.high[i] * shrink;
+    b.trial.resize(b.tried.size());
+    for (std::size_t i = 0; i < b.tried.size(); ++i) {
+      const std::size_t row = b.tried[i];
+      const float low = b.low[row] * part;
+      const float high = b.high[row] * part;
       const bool symmetric = out_.scheme.symmetric;
       const float extent = symmetric ? 2 * std::max(-low, high) : high - low;
+      b.trial.scales[i] = b.best.scales[row];
+      b.trial.zeros[i] = b.best.zeros[row];
       if (!(extent > 0)) continue;
       const float scale = stored_scale(extent / top, out_.scheme.scale_format);
       b.trial.scales[i] = scale;
@@ -136,13 +174,25 @@ class ClipSearch {
     }
   }
 
-  void refine(ConstMatrixView rows, Buffers& b) const {
-    for (int round = 0; round < kRounds; ++round) {
+  // A row that no step made better would be given the same steps again.
+  void refine(ConstMatrixView rows, std::size_t group, Buffers& b) const {
+    std::vector<std::size_t> moved(rows.rows);
+    std::iota(moved.begin(), moved.end(), std::size_t{0});
+    for (int round = 0; round < kRounds && !moved.empty(); ++round) {
+      b.tried = std::move(moved);
+      gather(rows, b);
+      std::vector<bool> better(b.tried.size());
       for (const Step& step : kSteps) {
         if (out_.scheme.symmetric && step.zero != 0) continue;
         take(step, b);
-        measure(rows, b);
-        keep_better(b);
+        measure(group, b);
+        for (std::size_t i = 0; i < b.tried.size(); ++i) {
+          if (keep_better(i, b)) better[i] = true;
+        }
+      }
+      moved.clear();
+      for (std::size_t i = 0; i < b.tried.size(); ++i) {
+        if (better[i]) moved.push_back(b.tried[i]);
       }
     }
   }
@@ -150,19 +200,12 @@ class ClipSearch {
   // Parameters a step away from the best so far.
   void take(const Step& step, Buffers& b) const {
     const int top = (1 << out_.scheme.bits) - 1;
-    for (std::size_t i = 0; i < b.chosen.scales.size(); ++i) {
-      b.trial.scales[i] = stored_scale(b.chosen.scales[i] * step.factor, out_.scheme.scale_format);
+    b.trial.resize(b.tried.size());
+    for (std::size_t i = 0; i < b.tried.size(); ++i) {
+      const std::size_t row = b.tried[i];
+      b.trial.scales[i] = stored_scale(b.best.scales[row] * step.factor, out_.scheme.scale_format);
       b.trial.zeros[i] =
-          static_cast<std::uint8_t>(std::clamp(b.chosen.zeros[i] + step.zero, 0, top));
-    }
-  }
-
-  static void keep_better(Buffers& b) {
-    for (std::size_t i = 0; i < b.errors.size(); ++i) {
-      if (!(b.errors[i] < b.best[i])) continue;
-      b.best[i] = b.errors[i];
-      b.chosen.scales[i] = b.trial.scales[i];
-      b.chosen.zeros[i] = b.trial.zeros[i];
+          static_cast<std::uint8_t>(std::clamp(b.best.zeros[row] + step.zero, 0, top));
     }
   }
 

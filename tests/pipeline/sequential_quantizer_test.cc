@@ -27,18 +27,17 @@ class SequentialGptq : public testing::Test {
     result.tensor_types = {"down_proj=none"};  // of 172 columns
     result.output = temporary_.path() / name;
     result.method = method;
-    result.compute = "f32";  // the same on every machine
-    result.calibration.text = fs::path(QWODEL_SOURCE_DIR) / "tests/data/alice.txt";
+    result.calibration.text = calibration_text_;
     result.calibration.samples = 16;
     result.calibration.seq_len = 128;
     if (method == "rtn") result.calibration.text.clear();
     return result;
   }
 
-  double divergence(const std::string& name) const {
+  double divergence(const std::string& name, const fs::path& text) const {
     EvaluateOptions evaluation;
     evaluation.run.model = temporary_.path() / name;
-    evaluation.text = fs::path(QWODEL_SOURCE_DIR) / "data/own.txt";
+    evaluation.text = text;
     evaluation.context = 128;
     evaluation.chunks = 8;
     evaluation.against = model_;
@@ -50,6 +49,7 @@ class SequentialGptq : public testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
+  fs::path calibration_text_ = fs::path(QWODEL_SOURCE_DIR) / "tests/data/alice.txt";
   fs::path model_ = fs::path(QWODEL_SOURCE_DIR) / "models" / "stories260K";
   TempDirectory temporary_;
 };
@@ -57,14 +57,22 @@ class SequentialGptq : public testing::Test {
 TEST_F(SequentialGptq, IsCloserToTheModelThanRounding) {
   quantize(options("rtn", "rtn"));
   quantize(options("gptq", "gptq"));
+  const fs::path text = fs::path(QWODEL_SOURCE_DIR) / "data/own.txt";
+  const double sequential = divergence("gptq", text);
+  EXPECT_GT(sequential, 0);
+  EXPECT_LT(sequential, 0.7 * divergence("rtn", text));
+}
+
+// On the text that both minimize their error on: 0.71 to 0.79 of it for four texts, in f32 and in
+// bf16. On another text a model this small leaves a gain of the size of its scatter.
+TEST_F(SequentialGptq, MakesUpForEarlierLinears) {
+  quantize(options("gptq", "gptq"));
   QuantizeOptions one_shot = options("one_shot", "gptq");
   one_shot.true_sequential = false;
   quantize(one_shot);
-  const double rounded = divergence("rtn");
-  const double sequential = divergence("gptq");
+  const double sequential = divergence("gptq", calibration_text_);
   EXPECT_GT(sequential, 0);
-  EXPECT_LT(sequential, 0.7 * rounded);
-  EXPECT_LT(sequential, divergence("one_shot"));
+  EXPECT_LT(sequential, 0.9 * divergence("one_shot", calibration_text_));
 }
 
 TEST_F(SequentialGptq, ThreadsDoNotChangeAByte) {

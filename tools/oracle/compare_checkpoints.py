@@ -17,7 +17,7 @@ from DIR. Every model is quantized into every target, then
 A target may be followed by options of quantize: "ct:W4A16-g32 --tensor-type down_proj=W8A16". One line per directory.
 Status 1 when unpacked weights differ, when logits differ by 2 % (ours: 0.02 %), or when transformers refuses a
 directory but loads the plain model; what is known of transformers' own limits (LIMITS below) is listed and counts as
-no failure.
+no failure. Cases that cannot pass (LEFT_OUT below) are named and not run.
 """
 import argparse
 import fnmatch
@@ -63,6 +63,20 @@ LIMITS = {
 }
 
 
+# Cases of make_tiny_models.py that are left out, and why.
+EXPERTS_IN_ONE = "experts in one tensor of three axes, which no format of these holds (status 3)"
+NARROW = "in_features of 24 and 80, which 32 does not divide (status 3); the latent_* cases have others"
+NO_HEAD_SIZE = "config.json leaves out head_dim, and the class's default contradicts the tensors"
+ENCODER = "an encoder: qwodel has no logits of it, and it has no linears that runtimes of these formats load"
+LEFT_OUT = {
+    "granite_moe*": EXPERTS_IN_ONE, "deepseek": NARROW, "deepseek_v2_lite": NARROW, "deepseek_v3": NARROW,
+    **dict.fromkeys(("qwen3_sparse", "qwen3_moe_sparse", "gemma_sparse", "gemma2_sparse", "gemma3_sparse"),
+                    NO_HEAD_SIZE),
+    "mpt_clipped": "transformers' MPT has no learned positions",
+    "*bert*": ENCODER,
+}
+
+
 class Failed(Exception):
     pass
 
@@ -80,6 +94,10 @@ def make_tiny(patterns, directory, tokenizers):
     make_tiny_models.CASES.update(MORE_CASES)
     for case in make_tiny_models.case_names():
         if not any(fnmatch.fnmatch(case, pattern) for pattern in patterns.split(",")):
+            continue
+        why = next((why for left_out, why in LEFT_OUT.items() if fnmatch.fnmatch(case, left_out)), None)
+        if why:
+            print(f"left out {case}: {why}", flush=True)
             continue
         path = directory / case
         if case in make_tiny_models.CASES:
