@@ -14,18 +14,12 @@
 #include <vector>
 
 #include "core/matrix.h"
+#include "graph/compute_type.h"
 #include "graph/graph.h"
 #include "graph/graph_weights.h"
 #include "qwodel/progress.h"
 
 namespace qwodel {
-
-// Precision of matrix products; everything else is single precision.
-enum class ComputeType : std::uint8_t {
-  automatic,  // bf16 where the machine has it in hardware, else f32
-  f32,
-  bf16,
-};
 
 struct ExecutorOptions {
   ComputeType compute = ComputeType::automatic;

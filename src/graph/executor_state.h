@@ -10,7 +10,6 @@
 #include "graph/batch.h"
 #include "graph/executor.h"
 #include "graph/head.h"
-#include "graph/matmul.h"
 #include "graph/rope_tables.h"
 #include "graph/stage_runner.h"
 #include "graph/task_threads.h"
@@ -23,9 +22,7 @@ struct Executor::State {
       : graph(model),
         weights(source),
         options(std::move(given)),
-        compute(options.compute != ComputeType::automatic ? options.compute
-                : has_fast_bf16()                         ? ComputeType::bf16
-                                                          : ComputeType::f32),
+        compute(resolved(options.compute)),
         threads(options.threads),
         cache(graph, weights, compute, threads, options.weight_memory),
         head(find_head(graph)),

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <unordered_map>
 
@@ -37,14 +38,15 @@ struct Task {
 };
 
 struct Buffers {
-  std::vector<float> scaled, difference, product, importance;
+  std::vector<float> scaled, difference;
   GroupIntMatrix matrix;
+  QuadraticForm::Buffers form;
 };
 
 class AwqSearch {
  public:
   AwqSearch(const AwqGroup& group, const AwqOptions& options)
-      : group_(group), options_(options), d_(group.gram.rows), form_(group.gram) {
+      : group_(group), options_(options), d_(group.gram.rows), form_(group.gram, options.compute) {
     for (const AwqWeight& weight : group.weights) rows_ += weight.values.rows;
     const std::size_t step = std::max<std::size_t>(1, rows_ / kSampledRows);
     std::size_t sampled = 0;
@@ -172,28 +174,24 @@ class AwqSearch {
 
   // Of all rows, estimated from those that are looked at.
   double loss(const std::vector<float>& scales, AwqRounding rounding) const {
-    const bool clips = rounding == AwqRounding::clipped;
-    const std::vector<float> gram = clips ? scaled_gram(scales) : std::vector<float>();
+    std::map<std::size_t, GroupMoments> moments;  // by group_size
+    if (rounding == AwqRounding::clipped) {
+      for (const AwqWeight& weight : group_.weights) {
+        const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
+        if (moments.contains(size)) continue;
+        moments.emplace(size, GroupMoments(group_.gram, size, scales, options_.compute));
+      }
+    }
     std::vector<double> losses(tasks_.size());
     tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
-      losses[task] = task_loss(tasks_[task], scales, gram, buffers_.local());
+      losses[task] = task_loss(tasks_[task], scales, moments, buffers_.local());
     });
     return std::accumulate(losses.begin(), losses.end(), 0.0) / share_;
   }
 
-  // Second moments of the inputs that the scales make smaller.
-  std::vector<float> scaled_gram(const std::vector<float>& scales) const {
-    std::vector<float> gram(d_ * d_);
-    tbb::parallel_for(std::size_t{0}, d_, [&](std::size_t i) {
-      const auto from = group_.gram.row(i);
-      for (std::size_t j = 0; j < d_; ++j) gram[i * d_ + j] = from[j] / (scales[i] * scales[j]);
-    });
-    return gram;
-  }
-
-  // `gram` is of scaled inputs, or empty to round in the range.
+  // `moments` are of scaled inputs; none: to round in the range.
   double task_loss(const Task& task, const std::vector<float>& scales,
-                   const std::vector<float>& gram, Buffers& b) const {
+                   const std::map<std::size_t, GroupMoments>& moments, Buffers& b) const {
     const ConstMatrixView& rows = task.rows;
     const std::size_t count = rows.rows * d_;
     b.scaled.resize(count);
@@ -202,23 +200,25 @@ class AwqSearch {
       const auto from = rows.row(r);
       for (std::size_t c = 0; c < d_; ++c) b.scaled[r * d_ + c] = from[c] * scales[c];
     }
-    choose(task, gram, b);
+    choose(task, moments, b);
     for (std::size_t r = 0; r < rows.rows; ++r) {
       float* const row = b.difference.data() + r * d_;
       for (std::size_t c = 0; c < d_; ++c) row[c] /= scales[c];
     }
-    return form_.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.product);
+    return form_.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.form);
   }
 
   // Parameters of the scaled rows, and what they make of them.
-  void choose(const Task& task, const std::vector<float>& gram, Buffers& b) const {
+  void choose(const Task& task, const std::map<std::size_t, GroupMoments>& moments,
+              Buffers& b) const {
     const ConstMatrixView scaled(b.scaled.data(), task.rows.rows, d_);
     b.matrix = GroupIntMatrix(*task.scheme, scaled.rows, d_);
-    b.importance.clear();
-    for (std::size_t i = 0; i < d_ && !gram.empty(); ++i) b.importance.push_back(gram[i * d_ + i]);
-    fit_rows(scaled, b.importance, search_of(*task.scheme, !gram.empty()), 0, b.matrix);
-    if (!gram.empty()) {
-      search_clipping(scaled, {gram.data(), d_, d_}, ClipSteps::shrink, b.matrix);
+    if (moments.empty()) {
+      fit_rows(scaled, {}, search_of(*task.scheme, false), 0, b.matrix);
+    } else {
+      const GroupMoments& own = moments.at(static_cast<std::size_t>(b.matrix.scheme.group_size));
+      fit_rows(scaled, own.mean_squares(), search_of(*task.scheme, true), 0, b.matrix);
+      search_clipping(scaled, own, ClipSteps::shrink, b.matrix);
     }
     rounding_errors(scaled, b.matrix.scheme, b.matrix.scales, b.matrix.zeros, b.difference);
   }

@@ -14,6 +14,7 @@
 
 #include "codecs/group_int.h"
 #include "core/matrix.h"
+#include "graph/compute_type.h"
 
 namespace qwodel {
 
@@ -42,6 +43,7 @@ struct AwqOptions {
   bool duo = true;  // the form with weights, too
   // clipped: of the best trials; which they are is seen when all are rounded in the range.
   AwqRounding rounding = AwqRounding::clipped;
+  ComputeType compute = ComputeType::f32;  // of products with the Gram matrix; or bf16
 };
 
 struct AwqScales {

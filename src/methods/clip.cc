@@ -1,6 +1,5 @@
 #include "methods/clip.h"
 
-#include <oneapi/dnnl/dnnl.h>
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 
@@ -8,8 +7,6 @@
 #include <cmath>
 #include <numeric>
 #include <vector>
-
-#include "kernels/row_ops.h"
 
 namespace qwodel {
 namespace {
@@ -44,15 +41,22 @@ struct Buffers {
   Parameters best;
   // Rows that a trial is made for; what follows has a row for each of them.
   std::vector<std::size_t> tried;
-  std::vector<float> values, differences, products;  // [tried, group_size]
+  std::vector<float> values;       // [tried, group_size]
+  std::vector<float> differences;  // the same, padded
   Parameters trial;
   std::vector<double> errors;
+  GroupMoments::Buffers moments;
 };
 
 class ClipSearch {
  public:
-  ClipSearch(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps, GroupIntMatrix& out)
-      : weights_(weights), gram_(gram), steps_(steps), out_(out), size_(out.scheme.group_size) {}
+  ClipSearch(ConstMatrixView weights, const GroupMoments& moments, ClipSteps steps,
+             GroupIntMatrix& out)
+      : weights_(weights),
+        moments_(moments),
+        steps_(steps),
+        out_(out),
+        size_(out.scheme.group_size) {}
 
   void run() {
     const std::size_t groups = out_.groups();
@@ -108,20 +112,11 @@ class ClipSearch {
   // Errors of the trial.
   void measure(std::size_t group, Buffers& b) const {
     const std::size_t rows = b.tried.size();
-    b.differences.resize(rows * size_);
-    b.products.resize(rows * size_);
+    b.differences.resize(GroupMoments::padded_rows(rows) * size_);
     b.errors.resize(rows);
     rounding_errors({b.values.data(), rows, size_}, out_.scheme, b.trial.scales, b.trial.zeros,
-                    b.differences);
-    const auto n = static_cast<dnnl_dim_t>(size_);
-    dnnl_sgemm('N', 'N', static_cast<dnnl_dim_t>(rows), n, n, 1.0f, b.differences.data(), n,
-               gram_.row(group * size_).data() + group * size_,
-               static_cast<dnnl_dim_t>(gram_.stride), 0.0f, b.products.data(), n);
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t at = r * size_;
-      b.errors[r] =
-          static_cast<double>(dot(b.differences.data() + at, b.products.data() + at, size_));
-    }
+                    std::span(b.differences).first(rows * size_));
+    moments_.measure(group, {b.differences.data(), rows, size_}, b.errors, b.moments);
   }
 
   // True when the trial is better than what was found for the row before.
@@ -210,7 +205,7 @@ class ClipSearch {
   }
 
   ConstMatrixView weights_;
-  ConstMatrixView gram_;
+  const GroupMoments& moments_;
   ClipSteps steps_;
   GroupIntMatrix& out_;
   std::size_t size_;
@@ -219,9 +214,9 @@ class ClipSearch {
 
 }  // namespace
 
-void search_clipping(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps,
+void search_clipping(ConstMatrixView weights, const GroupMoments& moments, ClipSteps steps,
                      GroupIntMatrix& out) {
-  ClipSearch(weights, gram, steps, out).run();
+  ClipSearch(weights, moments, steps, out).run();
 }
 
 }  // namespace qwodel

@@ -9,6 +9,7 @@
 
 #include "codecs/group_int.h"
 #include "core/matrix.h"
+#include "methods/group_moments.h"
 
 namespace qwodel {
 
@@ -17,10 +18,10 @@ namespace qwodel {
 enum class ClipSteps : std::uint8_t { shrink, refine };
 
 // `out` holds parameters of weights [out_features, in_features]; a group keeps them, or gets those
-// that are found when their error is lower. Writes codes, too. `gram`: X^T X [in_features,
-// in_features], any common factor; only the groups' blocks are read. Call it inside the threads it
-// may use; the result does not depend on them.
-void search_clipping(ConstMatrixView weights, ConstMatrixView gram, ClipSteps steps,
+// that are found when their error is lower. Writes codes, too. `moments` is of as many columns in
+// groups of the same size. Call it inside the threads it may use; the result does not depend on
+// them.
+void search_clipping(ConstMatrixView weights, const GroupMoments& moments, ClipSteps steps,
                      GroupIntMatrix& out);
 
 }  // namespace qwodel

@@ -1,6 +1,9 @@
 #include "methods/quadratic_form.h"
 
 #include <algorithm>
+#include <span>
+
+#include "kernels/row_ops.h"
 
 namespace qwodel {
 namespace {
@@ -18,7 +21,7 @@ std::size_t block_width(std::size_t n) {
 
 }  // namespace
 
-QuadraticForm::QuadraticForm(ConstMatrixView matrix) {
+QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute) : compute_(compute) {
   const std::size_t n = matrix.rows;
   std::vector<float> values;
   for (std::size_t first = 0; first < n; first += block_width(n)) {
@@ -32,25 +35,22 @@ QuadraticForm::QuadraticForm(ConstMatrixView matrix) {
         to[c] = c > first + r ? matrix.row(c)[first + r] : from[c];
       }
     }
-    Block block{.first = first, .lower = PackedMatrix(count, first + count, false)};
-    block.lower.pack(0, ConstMatrixView(values.data(), count, first + count));
-    blocks_.push_back(std::move(block));
+    const ConstMatrixView lower(values.data(), count, first + count);
+    blocks_.push_back({.first = first, .lower = SplitFactor(lower, compute)});
   }
 }
 
-double QuadraticForm::sum(ConstMatrixView x, std::vector<float>& product) const {
+double QuadraticForm::sum(ConstMatrixView x, Buffers& buffers) const {
+  buffers.rows.assign(x, compute_);
   double total = 0;
   for (const Block& block : blocks_) {
     const std::size_t columns = block.lower.rows();
-    product.resize(x.rows * columns);
-    const MatrixView out(product.data(), x.rows, columns);
-    multiply_transposed(x.col_range(0, block.lower.cols()), block.lower, 0, out);
+    buffers.product.resize(x.rows * columns);
+    const MatrixView out(buffers.product.data(), x.rows, columns);
+    block.lower.multiply(buffers.rows, out);
     for (std::size_t r = 0; r < x.rows; ++r) {
       const auto left = x.row(r).subspan(block.first, columns);
-      const auto right = out.row(r);
-      for (std::size_t i = 0; i < columns; ++i) {
-        total += static_cast<double>(left[i]) * static_cast<double>(right[i]);
-      }
+      total += static_cast<double>(dot(left.data(), out.row(r).data(), columns));
     }
   }
   return total;

@@ -5,27 +5,33 @@
 #include <vector>
 
 #include "core/matrix.h"
-#include "graph/matmul.h"
+#include "methods/split_factor.h"
 
 namespace qwodel {
 
 class QuadraticForm {
  public:
-  // Of the lower triangle of `matrix` [n, n], which is copied.
-  explicit QuadraticForm(ConstMatrixView matrix);
+  // What a thread works in.
+  struct Buffers {
+    SplitRows rows;
+    std::vector<float> product;
+  };
 
-  // The sum over rows of x [rows, n]. May run on several threads at once, each with its own
-  // `product`.
-  double sum(ConstMatrixView x, std::vector<float>& product) const;
+  // Of the lower triangle of `matrix` [n, n], which is copied. `compute` is f32 or bf16.
+  QuadraticForm(ConstMatrixView matrix, ComputeType compute);
+
+  // The sum over rows of x [rows, n]. May run on several threads at once.
+  double sum(ConstMatrixView x, Buffers& buffers) const;
 
  private:
   // Columns [first, first + lower.rows()) of G: on the diagonal as they are, left of it doubled,
   // which stands for what is above the diagonal.
   struct Block {
     std::size_t first = 0;
-    PackedMatrix lower;  // [columns, first + columns]
+    SplitFactor lower;  // [columns, first + columns]
   };
 
+  ComputeType compute_;
   std::vector<Block> blocks_;
 };
 

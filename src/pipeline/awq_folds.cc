@@ -160,7 +160,7 @@ class FoldSearch {
     }
     if (search.weights.empty()) return;
     AwqScales found;
-    threads_.execute([&] { found = search_awq_scales(search, {}); });
+    threads_.execute([&] { found = search_awq_scales(search, {.compute = task_.compute}); });
     const WeightId reader = linear_weight(stage.ops[group.linears.front()]);
     folds_.folds.push_back({.reader = task_.graph.weights[reader].name,
                             .absorber = task_.graph.weights[absorber->weight].name,

@@ -126,7 +126,8 @@ LinearTask CheckpointJob::task(const FinishedLinears& finished, PhaseTimes& time
           .cancel = options_.cancel,
           .threads = thread_count(options_),
           .finished = &finished,
-          .times = &times};
+          .times = &times,
+          .compute = resolved(calibration_settings(options_, graph_).compute)};
 }
 
 bool CheckpointJob::needs_statistics() const { return method_.needs_statistics(); }

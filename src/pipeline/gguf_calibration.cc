@@ -22,7 +22,8 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   require_gram(statistics_);
   if (steps.scale) {
     folds_ = std::make_unique<TensorFolds>(model, graph_, tensor_schemes(inputs_, plan),
-                                           statistics_, options.cancel, thread_count(options));
+                                           statistics_, options.cancel, thread_count(options),
+                                           resolved(calibration_settings(options, graph_).compute));
     scaled_ = std::make_unique<ScaledPlan>(inputs_, plan, statistics_, *folds_);
     for (const std::string& message : folds_->warnings()) {
       if (options.warning) options.warning(message);

@@ -47,6 +47,7 @@ struct LinearTask {
   int threads = 1;
   const FinishedLinears* finished = nullptr;  // null: none
   PhaseTimes* times = nullptr;                // may be null
+  ComputeType compute = ComputeType::f32;     // of products with second moments; or bf16
 
   bool is_finished(std::size_t linear) const {
     return finished != nullptr && finished->contains(linear);

@@ -21,10 +21,16 @@ LinearPlan quantized_linears(const SourceModel& model, const Graph& graph,
 }  // namespace
 
 TensorFolds::TensorFolds(const SourceModel& model, const Graph& graph, const SchemeOf& scheme_of,
-                         const StatisticsFile& statistics, const CancelToken* cancel, int threads)
+                         const StatisticsFile& statistics, const CancelToken* cancel, int threads,
+                         ComputeType compute)
     : statistics_(statistics),
       linears_(quantized_linears(model, graph, scheme_of)),
-      task_{.model = model, .graph = graph, .plan = linears_, .cancel = cancel, .threads = threads},
+      task_{.model = model,
+            .graph = graph,
+            .plan = linears_,
+            .cancel = cancel,
+            .threads = threads,
+            .compute = compute},
       folds_(find_awq_folds(task_, statistics)),
       weights_(graph, model.spec, *model.weights) {
   fold_weights(task_, folds_, weights_);

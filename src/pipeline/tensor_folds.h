@@ -35,7 +35,8 @@ class TensorFolds {
   // Searches the scales under the groups and bits of each tensor. Everything outlives it. Throws
   // QuantizationError for weights that are not finite, Error (interrupted).
   TensorFolds(const SourceModel& model, const Graph& graph, const SchemeOf& scheme_of,
-              const StatisticsFile& statistics, const CancelToken* cancel, int threads);
+              const StatisticsFile& statistics, const CancelToken* cancel, int threads,
+              ComputeType compute);
   TensorFolds(const TensorFolds&) = delete;
   TensorFolds& operator=(const TensorFolds&) = delete;
 

@@ -45,6 +45,27 @@ GroupIntMatrix quantized(const std::vector<float>& values, std::size_t rows, std
   return matrix;
 }
 
+// Of rounding_errors(), on every instruction set: what the codes decode to, less the values.
+void expect_errors_of_codes(const GroupIntScheme& scheme, std::size_t rows, std::size_t cols) {
+  const auto values = random_values(rows * cols, 12);
+  auto matrix = quantized(values, rows, cols, scheme, search_of(scheme, false));
+  for (float& scale : matrix.scales) scale *= 0.7f;  // so that the ends are clipped
+  const ConstMatrixView view(values.data(), rows, cols);
+  round_rows(view, 0, matrix);
+  std::vector<float> row(cols), errors(rows * cols);
+  for (const std::string& target : kernel_targets()) {
+    use_kernel_target(target);
+    rounding_errors(view, scheme, matrix.scales, matrix.zeros, errors);
+    for (std::size_t r = 0; r < rows; ++r) {
+      matrix.decode(r, row);
+      for (std::size_t c = 0; c < cols; ++c) {
+        ASSERT_EQ(errors[r * cols + c], row[c] - values[r * cols + c]) << target;
+      }
+    }
+  }
+  use_kernel_target("");
+}
+
 TEST(GroupInt, RangeOfGptqsQuantizer) {
   // max |w| = 7.5, so the symmetric scale is 1 and codes are w + 8 rounded half to even.
   const std::vector<float> values = {-7.5f, 7.5f, 0.5f, 1.5f, -0.5f, 0.0f, 3.2f, -3.7f};
@@ -124,8 +145,18 @@ TEST_P(GroupIntSchemes, EveryInstructionSetGivesTheSame) {
   use_kernel_target("");
 }
 
+TEST_P(GroupIntSchemes, ErrorsAreThoseOfTheNearestCodes) {
+  const auto [bits, symmetric] = GetParam();
+  const GroupIntScheme scheme{.bits = bits, .group_size = 20, .symmetric = symmetric};
+  expect_errors_of_codes(scheme, 7, 60);
+}
+
 INSTANTIATE_TEST_SUITE_P(Widths, GroupIntSchemes,
                          testing::Combine(testing::Values(2u, 3u, 4u, 5u, 8u), testing::Bool()));
+
+TEST(GroupInt, ErrorsOfFloat8) {
+  expect_errors_of_codes({.bits = 8, .group_size = 20, .codes = CodeKind::float8}, 7, 60);
+}
 
 TEST(GroupInt, SignedScalesHelpOneSidedGroups) {
   // The largest weight is positive: only a negative scale gives it the code -8.

@@ -46,22 +46,28 @@ TEST_P(QuadraticForms, EqualsTheSumOfAllProducts) {
       }
     }
   }
-  std::vector<float> product;
-  const double sum = QuadraticForm(matrix()).sum(
-      ConstMatrixView(rows_.data(), kRows, n_, n_ + kStrideRest), product);
+  const ConstMatrixView rows(rows_.data(), kRows, n_, n_ + kStrideRest);
+  QuadraticForm::Buffers buffers;
+  const double sum = QuadraticForm(matrix(), ComputeType::f32).sum(rows, buffers);
   EXPECT_NEAR(sum, expected, 1e-6 * magnitude);
   EXPECT_GT(std::fabs(expected), 1e-4 * magnitude);  // so that a wrong sum is seen
+  // The rows lose at most 2^-9 of each value, the matrix 2^-17.
+  const double half = QuadraticForm(matrix(), ComputeType::bf16).sum(rows, buffers);
+  EXPECT_NEAR(half, expected, 0x1.1p-9 * magnitude);
+  if (n_ > 1) {
+    EXPECT_NE(half, sum);
+  }
 }
 
 // Only the lower triangle is read.
 TEST_P(QuadraticForms, TakesTheLowerTriangle) {
-  std::vector<float> product;
+  QuadraticForm::Buffers buffers;
   const ConstMatrixView rows(rows_.data(), kRows, n_, n_ + kStrideRest);
-  const double whole = QuadraticForm(matrix()).sum(rows, product);
+  const double whole = QuadraticForm(matrix(), ComputeType::f32).sum(rows, buffers);
   for (std::size_t r = 0; r < n_; ++r) {
     for (std::size_t c = r + 1; c < n_; ++c) matrix_[r * n_ + c] = NAN;
   }
-  EXPECT_EQ(QuadraticForm(matrix()).sum(rows, product), whole);
+  EXPECT_EQ(QuadraticForm(matrix(), ComputeType::f32).sum(rows, buffers), whole);
 }
 
 INSTANTIATE_TEST_SUITE_P(Widths, QuadraticForms, testing::Values(1, 96, 128, 129, 576, 1100));
