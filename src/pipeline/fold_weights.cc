@@ -11,9 +11,14 @@ void fold_values(const LinearTask& task, const AwqFolds& folds, std::size_t line
   const std::uint64_t cols = task.plan.linears[linear].in_features;
   const std::vector<float>& columns = folds.columns[linear];
   const std::vector<float>& rows = folds.rows[linear];
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    if (!columns.empty()) values[k] *= columns[(first + k) % cols];
-    if (!rows.empty()) values[k] /= rows[(first + k) / cols];
+  while (!values.empty()) {
+    const auto column = static_cast<std::size_t>(first % cols);
+    const std::size_t count = std::min(values.size(), static_cast<std::size_t>(cols) - column);
+    for (std::size_t k = 0; k < count && !columns.empty(); ++k) values[k] *= columns[column + k];
+    const float divisor = rows.empty() ? 1.0f : rows[first / cols];
+    for (std::size_t k = 0; k < count && !rows.empty(); ++k) values[k] /= divisor;
+    values = values.subspan(count);
+    first += count;
   }
 }
 

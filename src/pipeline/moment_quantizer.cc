@@ -90,10 +90,11 @@ void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
   QuantizedLinear result = round_linear(view, diagonal(moments), linear.scheme, true);
   result.method = scaled ? "awq" : "search";
   if (moments.rows > 0) {
-    const GroupMoments groups(moments.matrix(),
-                              static_cast<std::size_t>(result.matrix.scheme.group_size), {},
-                              task_.compute);
-    threads_.execute([&] { search_clipping(view, groups, ClipSteps::refine, result.matrix); });
+    threads_.execute([&] {
+      const auto group_size = static_cast<std::size_t>(result.matrix.scheme.group_size);
+      const GroupMoments groups(moments.matrix(), group_size, {}, task_.compute);
+      search_clipping(view, groups, ClipSteps::refine, result.matrix);
+    });
     result.errors = matrix_errors(view, result.matrix);
   }
   result.calibrated = describe(i, view, OutputLossSample(view), result.matrix, moments);
