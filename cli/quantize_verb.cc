@@ -55,7 +55,7 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--samples", a.options.calibration.samples, "calibration samples");
   verb.add_option("--seq-len", a.options.calibration.seq_len, "tokens per calibration sample");
   verb.add_option("--compute", a.options.compute,
-                  "products of the calibration run: f32, bf16, auto");
+                  "products of the calibration run and of AWQ's search: f32, bf16, auto");
   verb.add_option("--statistics", a.options.statistics, "statistics made by qwodel calibrate");
   verb.add_option("--for", a.options.runtimes,
                   "runtimes that must load it: vllm[:tp=N], sglang, lmdeploy, transformers, "

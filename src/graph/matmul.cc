@@ -64,17 +64,18 @@ ConstMatrixView rounded_to_bf16(ConstMatrixView a, AlignedBuffer<float>& buffer)
 thread_local AlignedBuffer<float> left_buffer;
 thread_local AlignedBuffer<float> right_buffer;
 
+// One is made at a time: threads that come to a new shape together would generate its code twice.
+std::mutex making;
+
 // What was made once per shape; made anew when there have been many others since.
 template <class Key, class Value>
 class ShapeCache {
  public:
   template <class Make>
   std::shared_ptr<const Value> find(const Key& key, const Make& make) {
-    {
-      const std::shared_lock lock(mutex_);
-      const auto found = values_.find(key);
-      if (found != values_.end()) return found->second;
-    }
+    if (auto known = look_up(key)) return known;
+    const std::scoped_lock only(making);
+    if (auto known = look_up(key)) return known;
     auto value = std::make_shared<const Value>(make());
     const std::scoped_lock lock(mutex_);
     if (values_.size() >= kMost) values_.clear();
@@ -82,6 +83,12 @@ class ShapeCache {
   }
 
  private:
+  std::shared_ptr<const Value> look_up(const Key& key) {
+    const std::shared_lock lock(mutex_);
+    const auto found = values_.find(key);
+    return found != values_.end() ? found->second : nullptr;
+  }
+
   static constexpr std::size_t kMost = 512;
   std::shared_mutex mutex_;
   std::map<Key, std::shared_ptr<const Value>> values_;

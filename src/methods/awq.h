@@ -35,7 +35,7 @@ struct AwqGroup {
 // How weights are rounded in a trial.
 enum class AwqRounding : std::uint8_t {
   range,   // to the nearest in the range of each group
-  clipped  // with the parameters that are searched for what is written, clipping included
+  clipped  // with searched parameters and clipping, as AWQ alone is written
 };
 
 struct AwqOptions {
