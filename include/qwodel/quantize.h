@@ -48,9 +48,9 @@ struct QuantizeOptions {
   std::string method;                          // rtn, search, awq, gptq; empty: the target's own
   bool true_sequential = true;                 // gptq with a text: linears are quantized on what
                                                // the quantized ones before them give
-  bool desc_act = false;        // gptq targets: groups of columns in order of activation (g_idx);
-                                // vLLM and LMDeploy refuse it
-  float mismatch_strength = 1;  // then: how far a linear makes up for them, 0 to 1 (GPTAQ)
+  bool desc_act = false;  // gptq targets: groups of columns in order of activation (g_idx);
+                          // vLLM and LMDeploy refuse it
+  float mismatch_strength = 0.5f;  // then: how far a linear makes up for them, 0 to 1 (GPTAQ)
 
   std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as
                                           // convert_hf_to_gguf.py's option of that name

@@ -9,6 +9,8 @@
 // the regression of Y W^T on X: for any Q, |Y W^T - X Q^T|^2 is a constant plus the loss that GPTQ
 // minimizes, with these weights in place of W. It is the aim of the asymmetric calibration of GPTAQ
 // (Li et al., arXiv 2504.02692), which spreads it over the columns as they are rounded.
+//
+// D H^-1 fits the calibration tokens, their chance included; a strength below 1 shrinks it.
 #pragma once
 
 #include <vector>

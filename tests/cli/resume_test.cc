@@ -200,7 +200,7 @@ TEST_F(ResumeGguf, TakesUpWhatWasEncoded) {
 
 TEST_F(ResumeGguf, RefusesTheWorkOfAnotherRun) {
   kill_half_way();
-  const ProgramResult other = run("out/a.gguf", "--resume --mismatch-strength 0.5");
+  const ProgramResult other = run("out/a.gguf", "--resume --mismatch-strength 0.25");
   EXPECT_EQ(other.status, 1);
   EXPECT_THAT(other.last_error_line(), testing::HasSubstr("another run"));
   EXPECT_FALSE(fs::exists(scratch_ / "out/a.gguf"));
