@@ -40,7 +40,7 @@ struct Task {
 struct Buffers {
   std::vector<float> scaled, difference;
   GroupIntMatrix matrix;
-  QuadraticForm::Buffers form;
+  SplitBuffers form;
 };
 
 class AwqSearch {

@@ -45,7 +45,7 @@ struct Buffers {
   std::vector<float> differences;  // the same, padded
   Parameters trial;
   std::vector<double> errors;
-  GroupMoments::Buffers moments;
+  SplitBuffers moments;
 };
 
 class ClipSearch {

@@ -22,7 +22,7 @@ GroupMoments::GroupMoments(ConstMatrixView gram, std::size_t group_size,
 }
 
 void GroupMoments::measure(std::size_t group, ConstMatrixView differences, std::span<double> errors,
-                           Buffers& buffers) const {
+                           SplitBuffers& buffers) const {
   const std::size_t rows = padded_rows(differences.rows);
   buffers.rows.assign({differences.data, rows, group_size_, differences.stride}, compute_);
   buffers.product.resize(rows * group_size_);

@@ -13,26 +13,18 @@ namespace qwodel {
 
 class GroupMoments {
  public:
-  // What a thread works in.
-  struct Buffers {
-    SplitRows rows;
-    std::vector<float> product;
-  };
-
   // Of `gram` [in_features, in_features]; only the blocks are read. Of inputs divided by `scales`
   // [in_features], or by nothing when there are none. `compute` is f32 or bf16.
   GroupMoments(ConstMatrixView gram, std::size_t group_size, std::span<const float> scales,
                ComputeType compute);
 
-  std::size_t group_size() const { return group_size_; }
-
-  // Of all inputs.
+  // The diagonal of `gram`, of the divided inputs [in_features].
   std::span<const float> mean_squares() const { return diagonal_; }
 
   // errors[r] = e G e^T of row e = differences[r], G the block of `group`. Thread-safe. REQUIRES:
   // the memory of differences [rows, group_size] goes on to padded_rows(rows).
   void measure(std::size_t group, ConstMatrixView differences, std::span<double> errors,
-               Buffers& buffers) const;
+               SplitBuffers& buffers) const;
 
   // Products are compiled per number of rows: they are made of a few numbers only.
   static std::size_t padded_rows(std::size_t rows);

@@ -40,7 +40,7 @@ QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute) : comp
   }
 }
 
-double QuadraticForm::sum(ConstMatrixView x, Buffers& buffers) const {
+double QuadraticForm::sum(ConstMatrixView x, SplitBuffers& buffers) const {
   buffers.rows.assign(x, compute_);
   double total = 0;
   for (const Block& block : blocks_) {

@@ -11,17 +11,11 @@ namespace qwodel {
 
 class QuadraticForm {
  public:
-  // What a thread works in.
-  struct Buffers {
-    SplitRows rows;
-    std::vector<float> product;
-  };
-
   // Of the lower triangle of `matrix` [n, n], which is copied. `compute` is f32 or bf16.
   QuadraticForm(ConstMatrixView matrix, ComputeType compute);
 
   // The sum over rows of x [rows, n]. May run on several threads at once.
-  double sum(ConstMatrixView x, Buffers& buffers) const;
+  double sum(ConstMatrixView x, SplitBuffers& buffers) const;
 
  private:
   // Columns [first, first + lower.rows()) of G: on the diagonal as they are, left of it doubled,

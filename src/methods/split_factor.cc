@@ -1,6 +1,6 @@
 #include "methods/split_factor.h"
 
-#include <algorithm>
+#include <span>
 #include <vector>
 
 #include "core/half.h"

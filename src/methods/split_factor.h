@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/matrix.h"
 #include "graph/aligned_buffer.h"
@@ -27,6 +28,12 @@ class SplitRows {
   ConstMatrixView plain_;                                // of f32
   AlignedBuffer<std::uint16_t> doubled_ = {};            // of bf16: every value twice
   Matrix<const std::uint16_t> twice_ = {nullptr, 0, 0};  // [rows, 2 columns]
+};
+
+// What a thread multiplies in.
+struct SplitBuffers {
+  SplitRows rows;
+  std::vector<float> product;
 };
 
 class SplitFactor {

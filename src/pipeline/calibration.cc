@@ -84,6 +84,10 @@ ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph
   return settings;
 }
 
+ComputeType product_type(const QuantizeOptions& options, const Graph& graph) {
+  return resolved(calibration_settings(options, graph).compute);
+}
+
 ExecutorOptions sequential_settings(const QuantizeOptions& options, const Graph& graph) {
   constexpr std::uint64_t kBatchTokens = 1024;
   ExecutorOptions settings = calibration_settings(options, graph);

@@ -21,7 +21,10 @@ TokenSequences read_samples(const SourceModel& model, std::uint64_t vocab_size,
 // How the model runs for a quantization; hidden states that find no room go beside the output.
 ExecutorOptions calibration_settings(const QuantizeOptions& options, const Graph& graph);
 
-// The same for a pass that keeps the values of all tokens. Where the weights of a stage stay
+// What its products are made of: f32 or bf16.
+ComputeType product_type(const QuantizeOptions& options, const Graph& graph);
+
+// How it runs for a pass that keeps the values of all tokens. Where the weights of a stage stay
 // decoded from batch to batch, small batches take as long as large ones and less memory.
 ExecutorOptions sequential_settings(const QuantizeOptions& options, const Graph& graph);
 

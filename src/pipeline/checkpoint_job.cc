@@ -127,7 +127,7 @@ LinearTask CheckpointJob::task(const FinishedLinears& finished, PhaseTimes& time
           .threads = thread_count(options_),
           .finished = &finished,
           .times = &times,
-          .compute = resolved(calibration_settings(options_, graph_).compute)};
+          .compute = product_type(options_, graph_)};
 }
 
 bool CheckpointJob::needs_statistics() const { return method_.needs_statistics(); }

@@ -23,7 +23,7 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   if (steps.scale) {
     folds_ = std::make_unique<TensorFolds>(model, graph_, tensor_schemes(inputs_, plan),
                                            statistics_, options.cancel, thread_count(options),
-                                           resolved(calibration_settings(options, graph_).compute));
+                                           product_type(options, graph_));
     scaled_ = std::make_unique<ScaledPlan>(inputs_, plan, statistics_, *folds_);
     for (const std::string& message : folds_->warnings()) {
       if (options.warning) options.warning(message);

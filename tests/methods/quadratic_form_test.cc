@@ -47,7 +47,7 @@ TEST_P(QuadraticForms, EqualsTheSumOfAllProducts) {
     }
   }
   const ConstMatrixView rows(rows_.data(), kRows, n_, n_ + kStrideRest);
-  QuadraticForm::Buffers buffers;
+  SplitBuffers buffers;
   const double sum = QuadraticForm(matrix(), ComputeType::f32).sum(rows, buffers);
   EXPECT_NEAR(sum, expected, 1e-6 * magnitude);
   EXPECT_GT(std::fabs(expected), 1e-4 * magnitude);  // so that a wrong sum is seen
@@ -61,7 +61,7 @@ TEST_P(QuadraticForms, EqualsTheSumOfAllProducts) {
 
 // Only the lower triangle is read.
 TEST_P(QuadraticForms, TakesTheLowerTriangle) {
-  QuadraticForm::Buffers buffers;
+  SplitBuffers buffers;
   const ConstMatrixView rows(rows_.data(), kRows, n_, n_ + kStrideRest);
   const double whole = QuadraticForm(matrix(), ComputeType::f32).sum(rows, buffers);
   for (std::size_t r = 0; r < n_; ++r) {
