@@ -47,7 +47,8 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_flag("--desc-act", a.options.desc_act,
                 "gptq: groups of columns in order of activation, which vLLM and LMDeploy refuse");
   verb.add_option("--mismatch-strength", a.options.mismatch_strength,
-                  "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1 (0.5)");
+                  "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1")
+      ->capture_default_str();
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
   verb.add_option("--calibration", a.options.calibration.text,

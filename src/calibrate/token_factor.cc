@@ -1,6 +1,8 @@
 #include "calibrate/token_factor.h"
 
 #include <algorithm>
+#include <span>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/convert.h"
@@ -22,48 +24,69 @@ constexpr std::size_t padded_width(std::size_t width) {
 
 constexpr std::size_t kRowsPerTask = 64;
 
+void copy_row(std::span<const float> from, std::uint16_t* to) {
+  float_to_bfloat16(from.data(), from.size(), to);
+}
+
+void copy_row(std::span<const std::uint16_t> from, float* to) {
+  bfloat16_to_float(from.data(), from.size(), to);
+}
+
+template <class T>
+void copy_row(std::span<const T> from, T* to) {
+  std::ranges::copy(from, to);
+}
+
 }  // namespace
 
-// fill(row, to) returns where the row is; `to` has room for it.
-template <class Fill>
-void TokenFactor::assign_rows(std::size_t rows, std::size_t width, const TaskThreads& threads,
-                              const Fill& fill) {
+// fill(row, to) writes a row.
+template <class T, class Fill>
+void TokenFactor::assign_rows(std::size_t rows, std::size_t width, AlignedBuffer<T>& values,
+                              const TaskThreads& threads, const Fill& fill) {
   rows_ = padded_rows(rows);
   stride_ = padded_width(width);
-  const bool rounds = compute_ == ComputeType::bf16;
-  if (rounds) {
-    rounded_.reserve(rows_ * stride_);
-    std::fill(rounded_.data() + rows * stride_, rounded_.data() + rows_ * stride_,
-              std::uint16_t{0});
-  } else {
-    values_.reserve(rows_ * stride_);
-    std::fill(values_.data() + rows * stride_, values_.data() + rows_ * stride_, 0.0f);
-  }
+  values.reserve(rows_ * stride_);
+  std::fill(values.data() + rows * stride_, values.data() + rows_ * stride_, T{});
   threads.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    std::vector<float> row(rounds ? width : 0);
     const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
-    for (std::size_t r = task * kRowsPerTask; r < end; ++r) {
-      float* const to = rounds ? row.data() : values_.data() + r * stride_;
-      const float* const from = fill(r, to);
-      if (rounds) float_to_bfloat16(from, width, rounded_.data() + r * stride_);
-      if (!rounds && from != to) std::copy_n(from, width, to);
-    }
+    for (std::size_t r = task * kRowsPerTask; r < end; ++r) fill(r, values.data() + r * stride_);
   });
 }
 
-void TokenFactor::assign(ConstMatrixView rows, const TaskThreads& threads) {
-  assign_rows(rows.rows, rows.cols, threads,
-              [&](std::size_t r, float*) { return rows.row(r).data(); });
+void TokenFactor::assign(const FactorRows& rows, const TaskThreads& threads) {
+  std::visit(
+      [&](const auto& x) {
+        const auto fill = [&](std::size_t r, auto* to) { copy_row(x.row(r), to); };
+        if (compute_ == ComputeType::bf16) {
+          assign_rows(x.rows, x.cols, rounded_, threads, fill);
+        } else {
+          assign_rows(x.rows, x.cols, values_, threads, fill);
+        }
+      },
+      rows);
 }
 
-void TokenFactor::assign_difference(ConstMatrixView y, ConstMatrixView x,
+void TokenFactor::assign_difference(const FactorRows& y, const FactorRows& x,
                                     const TaskThreads& threads) {
-  assign_rows(x.rows, x.cols, threads, [&](std::size_t r, float* to) {
-    const float* const left = y.row(r).data();
-    const float* const right = x.row(r).data();
-    for (std::size_t c = 0; c < x.cols; ++c) to[c] = left[c] - right[c];
-    return to;
-  });
+  std::visit(
+      [&](const auto& right) {
+        const auto& left = std::get<std::decay_t<decltype(right)>>(y);
+        const auto fill = [&](std::size_t r, auto* to) {
+          thread_local std::vector<float> difference, subtracted;
+          difference.resize(right.cols);
+          subtracted.resize(right.cols);
+          copy_row(left.row(r), difference.data());
+          copy_row(right.row(r), subtracted.data());
+          for (std::size_t c = 0; c < right.cols; ++c) difference[c] -= subtracted[c];
+          copy_row(std::span<const float>(difference), to);
+        };
+        if (compute_ == ComputeType::bf16) {
+          assign_rows(right.rows, right.cols, rounded_, threads, fill);
+        } else {
+          assign_rows(right.rows, right.cols, values_, threads, fill);
+        }
+      },
+      x);
 }
 
 template <class T>

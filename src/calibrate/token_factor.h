@@ -8,6 +8,7 @@
 #include "core/matrix.h"
 #include "graph/aligned_buffer.h"
 #include "graph/executor.h"
+#include "graph/factor_rows.h"
 #include "graph/matmul.h"
 #include "graph/task_threads.h"
 
@@ -25,10 +26,10 @@ class TokenFactor {
   explicit TokenFactor(ComputeType compute) : compute_(compute) {}
 
   // Takes a copy of `rows`.
-  void assign(ConstMatrixView rows, const TaskThreads& threads);
+  void assign(const FactorRows& rows, const TaskThreads& threads);
 
-  // Takes y - x, both [rows, width].
-  void assign_difference(ConstMatrixView y, ConstMatrixView x, const TaskThreads& threads);
+  // Takes y - x, both [rows, width] and of the same type.
+  void assign_difference(const FactorRows& y, const FactorRows& x, const TaskThreads& threads);
 
   // out [left.count, right.count] = columns of this, transposed, times columns of `other`, which
   // has as many rows; or added to what is there. Thread-safe.
@@ -38,9 +39,9 @@ class TokenFactor {
  private:
   template <class T>
   Matrix<const T> columns(ColumnRange range) const;
-  template <class Fill>
-  void assign_rows(std::size_t rows, std::size_t width, const TaskThreads& threads,
-                   const Fill& fill);
+  template <class T, class Fill>
+  void assign_rows(std::size_t rows, std::size_t width, AlignedBuffer<T>& values,
+                   const TaskThreads& threads, const Fill& fill);
 
   ComputeType compute_;
   std::size_t rows_ = 0;  // with those of zeros

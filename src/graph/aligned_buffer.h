@@ -15,19 +15,21 @@
 
 namespace qwodel {
 
-// Movable, not copyable. Values are not initialized.
+// Movable, not copyable. Values are not initialized. Large ones are pages of their own, which go
+// back to the system when they are freed; the allocator would keep them in pieces.
 template <class T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t count) : size_(count), capacity_(count) {
-    if (count == 0) return;
-    const bool is_large = count * sizeof(T) >= kLarge;
-    const std::size_t alignment = is_large ? kHugePage : kAlignment;
-    const std::size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
-    data_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes)));
-    if (data_ == nullptr) throw std::bad_alloc();
-    if (is_large) use_huge_pages(bytes);
+    const std::size_t bytes = count * sizeof(T);
+    if (bytes >= kMapped) {
+      data_ = map(bytes);
+    } else if (bytes > 0) {
+      const std::size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+      data_ = {static_cast<T*>(std::aligned_alloc(kAlignment, whole)), {}};
+      if (data_ == nullptr) throw std::bad_alloc();
+    }
   }
 
   T* data() const { return data_.get(); }
@@ -42,20 +44,55 @@ class AlignedBuffer {
 
  private:
   static constexpr std::size_t kAlignment = 64;
+  static constexpr std::size_t kMapped = std::size_t{1} << 20;
   static constexpr std::size_t kHugePage = std::size_t{2} << 20;
   static constexpr std::size_t kLarge = 2 * kHugePage;
 
+  // Small pages are set up together: one by one costs several times as much.
+#ifdef MAP_POPULATE
+  static constexpr int kAtOnce = MAP_POPULATE;
+#else
+  static constexpr int kAtOnce = 0;
+#endif
+
+  struct Free {
+    std::size_t mapped = 0;  // bytes of a mapping
+    void operator()(T* pointer) const {
+      if (mapped > 0) {
+        munmap(pointer, mapped);
+      } else {
+        std::free(pointer);
+      }
+    }
+  };
+  using Memory = std::unique_ptr<T, Free>;
+
+  static Memory map(std::size_t bytes) {
+    const bool is_large = bytes >= kLarge;
+    const std::size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const std::size_t taken = is_large ? size + kHugePage : bytes;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (is_large ? 0 : kAtOnce);
+    void* const begin = mmap(nullptr, taken, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (begin == MAP_FAILED) throw std::bad_alloc();
+    if (!is_large) return {static_cast<T*>(begin), {taken}};
+    // What lies before and behind whole huge pages goes back.
+    const std::size_t skipped =
+        (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+    auto* const first = static_cast<std::byte*>(begin) + skipped;
+    if (skipped > 0) munmap(begin, skipped);
+    munmap(first + size, kHugePage - skipped);
+    use_huge_pages(first, size);
+    return {reinterpret_cast<T*>(first), {size}};
+  }
+
   // Products of large matrices are a twentieth faster with fewer pages to look up. Only a wish.
-  void use_huge_pages([[maybe_unused]] std::size_t bytes) const {
+  static void use_huge_pages([[maybe_unused]] void* at, [[maybe_unused]] std::size_t bytes) {
 #ifdef MADV_HUGEPAGE
-    static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));
+    static_cast<void>(madvise(at, bytes, MADV_HUGEPAGE));
 #endif
   }
 
-  struct Free {
-    void operator()(T* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<T, Free> data_;
+  Memory data_;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };

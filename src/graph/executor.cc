@@ -52,7 +52,7 @@ void TokenSequences::append(std::span<const std::uint32_t> sequence) {
   ends.push_back(tokens.size());
 }
 
-HeadInput::HeadInput(std::unique_ptr<HiddenStore> store) : store_(std::move(store)) {}
+HeadInput::HeadInput(std::unique_ptr<HiddenStore<float>> store) : store_(std::move(store)) {}
 HeadInput::~HeadInput() = default;
 std::uint64_t HeadInput::tokens() const { return store_->tokens(); }
 void HeadInput::read(std::uint64_t first_token, MatrixView out) const {
@@ -153,8 +153,8 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
   std::vector<std::size_t> rows;
   for (const Batch& batch : batches) rows.push_back(batch.rows());
   const auto width = static_cast<std::size_t>(state.graph.hidden_size);
-  auto store = std::make_unique<HiddenStore>(rows, width, state.options.hidden_memory,
-                                             state.options.scratch);
+  auto store = std::make_unique<HiddenStore<float>>(rows, width, state.options.hidden_memory,
+                                                    state.options.scratch);
   StageProgress progress(state.options.progress);
   const std::size_t first_stage = keeper == nullptr ? 0 : keeper->first_stage();
   for (std::size_t s = first_stage; s < state.graph.stages.size(); ++s) {
@@ -170,11 +170,11 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
       const auto first_row =
           static_cast<std::uint64_t>(batches[b].tokens.data() - sequences.tokens.data());
       if (stage.input != kNoId && s == first_stage) {
-        input = state.buffers.take(rows[b] * width);
+        input = state.buffers->take(rows[b] * width);
         keeper->load(first_row, {input.data(), rows[b], width});
       } else if (stage.input != kNoId) {
         const std::size_t spare = store->is_in_file(b) ? rows[b] * width : 0;
-        input = store->take(b, state.buffers.take(spare));
+        input = store->take(b, state.buffers->take(spare));
       }
       AlignedBuffer<float> output = runner.run(batches[b], std::move(input));
       state.check_finite(stage, output, width);
@@ -182,13 +182,13 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
         observer->on_input(s, state.head.linear, 0, {output.data(), rows[b], width});
       }
       if (keeper != nullptr) keeper->save(s, first_row, {output.data(), rows[b], width});
-      state.buffers.give_back(store->put(b, std::move(output)));
+      state.buffers->give_back(store->put(b, std::move(output)));
       progress.advance(stage.name, state.stage_bytes(s), b + 1, batches.size());
     }
     if (observer != nullptr) observer->on_stage_end(s);
     state.finish_stage(s);
   }
-  state.buffers.clear();
+  state.buffers->clear();
   progress.finish();
   return std::make_unique<HeadInput>(std::move(store));
 }
@@ -196,12 +196,12 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
 void Executor::logits(const HeadInput& input, std::uint64_t first_token, std::uint64_t first_column,
                       MatrixView out) const {
   AlignedBuffer<float> rows =
-      state_->buffers.take(out.rows * static_cast<std::size_t>(state_->graph.hidden_size));
+      state_->buffers->take(out.rows * static_cast<std::size_t>(state_->graph.hidden_size));
   const MatrixView hidden(rows.data(), out.rows,
                           static_cast<std::size_t>(state_->graph.hidden_size));
   input.store().read(first_token, hidden);
   logits(hidden, first_column, out);
-  state_->buffers.give_back(std::move(rows));
+  state_->buffers->give_back(std::move(rows));
 }
 
 void Executor::logits(ConstMatrixView hidden, std::uint64_t first_column, MatrixView out) const {

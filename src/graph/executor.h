@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/matrix.h"
+#include "graph/aligned_buffer.h"
 #include "graph/compute_type.h"
 #include "graph/graph.h"
 #include "graph/graph_weights.h"
@@ -30,6 +31,7 @@ struct ExecutorOptions {
   std::filesystem::path scratch;  // directory of the file beyond; empty: the system's
   ProgressCallback progress = {};
   const CancelToken* cancel = nullptr;
+  std::shared_ptr<BufferPool> buffers = {};  // for executors that run in turns; null: its own
 };
 
 // Sequences of token ids, one after the other. Attention never crosses sequences; positions start
@@ -74,6 +76,7 @@ class StageKeeper {
   virtual void save(std::size_t stage, std::uint64_t first_row, ConstMatrixView rows) = 0;
 };
 
+template <class T>
 class HiddenStore;
 class KvCache;
 class SegmentedPass;
@@ -82,7 +85,7 @@ class SegmentedPass;
 // hidden_size], in memory or in a file.
 class HeadInput {
  public:
-  explicit HeadInput(std::unique_ptr<HiddenStore> store);
+  explicit HeadInput(std::unique_ptr<HiddenStore<float>> store);
   ~HeadInput();
 
   std::uint64_t tokens() const;
@@ -90,10 +93,10 @@ class HeadInput {
   // Copies rows [first_token, first_token + out.rows).
   void read(std::uint64_t first_token, MatrixView out) const;
 
-  const HiddenStore& store() const { return *store_; }
+  const HiddenStore<float>& store() const { return *store_; }
 
  private:
-  std::unique_ptr<HiddenStore> store_;
+  std::unique_ptr<HiddenStore<float>> store_;
 };
 
 class Executor {

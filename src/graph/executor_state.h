@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -25,12 +26,13 @@ struct Executor::State {
         compute(resolved(options.compute)),
         threads(options.threads),
         cache(graph, weights, compute, threads, options.weight_memory),
+        buffers(options.buffers ? options.buffers : std::make_shared<BufferPool>()),
         head(find_head(graph)),
         machine{.graph = &graph,
                 .compute = compute,
                 .threads = &threads,
                 .weights = &cache,
-                .buffers = &buffers,
+                .buffers = buffers.get(),
                 .ropes = &ropes,
                 .cancel = options.cancel} {}
 
@@ -40,7 +42,7 @@ struct Executor::State {
   ComputeType compute;
   TaskThreads threads;
   WeightCache cache;
-  BufferPool buffers;
+  std::shared_ptr<BufferPool> buffers;
   RopeTables ropes;
   Head head;
   Machine machine;

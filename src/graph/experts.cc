@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "graph/aligned_buffer.h"
 #include "graph/matmul.h"
@@ -98,15 +99,26 @@ struct ExpertTile {
 };
 
 // Input row of a routed row: tokens are repeated for each of their experts.
-std::size_t input_row(const Routing& routing, ConstMatrixView in, std::size_t routed) {
-  return in.rows == routing.experts.size() ? routed : routed / routing.top_k;
+std::size_t input_row(const Routing& routing, std::size_t rows, std::size_t routed) {
+  return rows == routing.experts.size() ? routed : routed / routing.top_k;
 }
 
 // Rows of a product are filled up to a multiple of this: its code is made per number of rows.
 constexpr std::size_t kRowsMultiple = 32;
 
+void copy_row(std::span<const float> from, std::uint16_t* to) {
+  float_to_bfloat16(from.data(), from.size(), to);
+}
+
+template <class T>
+void copy_row(std::span<const T> from, T* to) {
+  std::ranges::copy(from, to);
+}
+
+// `in` is of the weight's type, or float.
+template <class T>
 void run_tile(const Routing& routing, const ExpertTile& tile, const PackedMatrix& weight,
-              ConstMatrixView in, std::span<const float> bias, MatrixView out) {
+              Matrix<const T> in, std::span<const float> bias, MatrixView out) {
   thread_local AlignedBuffer<float> rows;
   thread_local AlignedBuffer<std::uint16_t> converted;
   thread_local AlignedBuffer<float> products;
@@ -114,29 +126,44 @@ void run_tile(const Routing& routing, const ExpertTile& tile, const PackedMatrix
   const std::size_t height = (tile.count + kRowsMultiple - 1) / kRowsMultiple * kRowsMultiple;
   products.reserve(height * out.cols);
   const MatrixView product(products.data(), height, out.cols);
-  const auto gather = [&](auto* to, const auto& copy) {
+  const auto gather = [&](auto* to) {
     for (std::size_t i = 0; i < tile.count; ++i) {
-      copy(in.row(input_row(routing, in, routed[i])).data(), to + i * in.cols);
+      copy_row(in.row(input_row(routing, in.rows, routed[i])), to + i * in.cols);
     }
     std::fill(to + tile.count * in.cols, to + height * in.cols,
               std::remove_cvref_t<decltype(*to)>{});
   };
   if (weight.is_bf16()) {
     converted.reserve(height * in.cols);
-    gather(converted.data(),
-           [&](const float* from, std::uint16_t* to) { float_to_bfloat16(from, in.cols, to); });
+    gather(converted.data());
     multiply_transposed(Matrix<const std::uint16_t>(converted.data(), height, in.cols), weight, 0,
                         product);
-  } else {
+  } else if constexpr (std::is_same_v<T, float>) {
     rows.reserve(height * in.cols);
-    gather(rows.data(),
-           [&](const float* from, float* to) { std::memcpy(to, from, in.cols * sizeof(float)); });
+    gather(rows.data());
     multiply_transposed(Matrix<const float>(rows.data(), height, in.cols), weight, 0, product);
   }
   for (std::size_t i = 0; i < tile.count; ++i) {
     float* to = out.row(routed[i]).data();
     std::memcpy(to, product.row(i).data(), out.cols * sizeof(float));
     if (!bias.empty()) add(to, bias.data() + tile.expert * out.cols, out.cols, to);
+  }
+}
+
+// Calls visit(expert, rows) for every expert that has rows, with copies of its input's rows.
+template <class T>
+void visit_expert_rows(const Routing& routing, Matrix<const T> in,
+                       const std::function<void(std::size_t, const FactorRows&)>& visit) {
+  std::vector<T> rows;
+  for (std::size_t expert = 0; expert + 1 < routing.begins.size(); ++expert) {
+    const auto routed = routing.rows_of(expert);
+    if (routed.empty()) continue;
+    rows.clear();
+    for (const std::size_t row : routed) {
+      const auto values = in.row(input_row(routing, in.rows, row));
+      rows.insert(rows.end(), values.begin(), values.end());
+    }
+    visit(expert, Matrix<const T>(rows.data(), routed.size(), in.cols));
   }
 }
 
@@ -160,7 +187,7 @@ Routing route(const RouteOp& op, ConstMatrixView logits, std::span<const float> 
   return routing;
 }
 
-void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrixView in,
+void expert_linear(const ExpertLinearOp& op, const Routing& routing, const FactorRows& in,
                    MatrixView out, WeightCache& weights, const Graph& graph,
                    const TaskThreads& threads) {
   const std::uint64_t height = graph.weights[op.weight].shape[1];
@@ -181,35 +208,25 @@ void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrix
     }
     const auto handles = weights.load(parts);
     threads.run(tiles.size(), [&](std::size_t i) {
-      run_tile(routing, tiles[i], handles[tiles[i].handle]->matrices.front(), in, bias, out);
+      const PackedMatrix& weight = handles[tiles[i].handle]->matrices.front();
+      std::visit([&](const auto& rows) { run_tile(routing, tiles[i], weight, rows, bias, out); },
+                 in);
     });
   }
 }
 
-void visit_expert_rows(const Routing& routing, ConstMatrixView in,
-                       const std::function<void(std::size_t, ConstMatrixView)>& visit) {
-  std::vector<float> rows;
-  for (std::size_t expert = 0; expert + 1 < routing.begins.size(); ++expert) {
-    const auto routed = routing.rows_of(expert);
-    if (routed.empty()) continue;
-    rows.clear();
-    for (const std::size_t row : routed) {
-      const auto values = in.row(input_row(routing, in, row));
-      rows.insert(rows.end(), values.begin(), values.end());
-    }
-    visit(expert, {rows.data(), routed.size(), in.cols});
-  }
-}
-
-void visit_linear_rows(const Graph& graph, const Op& op, ConstMatrixView rows,
+void visit_linear_rows(const Graph& graph, const Op& op, const FactorRows& rows,
                        const std::map<ValueId, Routing>& routings,
-                       const std::function<void(std::size_t, ConstMatrixView)>& visit) {
+                       const std::function<void(std::size_t, const FactorRows&)>& visit) {
   if (std::holds_alternative<ExpertLinearOp>(op.kind)) {
-    visit_expert_rows(routings.at(op.inputs[1]), rows, visit);
+    std::visit([&](const auto& in) { visit_expert_rows(routings.at(op.inputs[1]), in, visit); },
+               rows);
   } else if (const auto* heads = std::get_if<HeadLinearOp>(&op.kind)) {
     const auto& shape = graph.weights[heads->weight].shape;
     const auto width = static_cast<std::size_t>(shape[2]);
-    for (std::size_t h = 0; h < shape[0]; ++h) visit(h, rows.col_range(h * width, width));
+    for (std::size_t h = 0; h < shape[0]; ++h) {
+      std::visit([&](const auto& in) { visit(h, in.col_range(h * width, width)); }, rows);
+    }
   } else {
     visit(0, rows);
   }

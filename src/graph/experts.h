@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/matrix.h"
+#include "graph/factor_rows.h"
 #include "graph/graph.h"
 #include "graph/task_threads.h"
 #include "graph/weight_cache.h"
@@ -33,19 +34,15 @@ Routing route(const RouteOp& op, ConstMatrixView logits, std::span<const float> 
               const TaskThreads& threads);
 
 // `in` has a row per token or per routed row, `out` per routed row.
-void expert_linear(const ExpertLinearOp& op, const Routing& routing, ConstMatrixView in,
+void expert_linear(const ExpertLinearOp& op, const Routing& routing, const FactorRows& in,
                    MatrixView out, WeightCache& weights, const Graph& graph,
                    const TaskThreads& threads);
 
-// Calls visit(expert, rows) for every expert that has rows, with copies of its input's rows.
-void visit_expert_rows(const Routing& routing, ConstMatrixView in,
-                       const std::function<void(std::size_t, ConstMatrixView)>& visit);
-
 // Calls visit(part, rows) with what a linear reads of its input's rows: all of them, those of each
 // expert that has some (its routing is one of `routings`), or the columns of each head.
-void visit_linear_rows(const Graph& graph, const Op& op, ConstMatrixView rows,
+void visit_linear_rows(const Graph& graph, const Op& op, const FactorRows& rows,
                        const std::map<ValueId, Routing>& routings,
-                       const std::function<void(std::size_t, ConstMatrixView)>& visit);
+                       const std::function<void(std::size_t, const FactorRows&)>& visit);
 
 // Per token the weighted sum of its routed rows.
 void combine(const Routing& routing, ConstMatrixView in, MatrixView out,

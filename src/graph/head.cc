@@ -27,7 +27,8 @@ void finish_tile(const Machine& machine, const Head& head, MatrixView tile) {
                             .matrices = {},
                             .idle_threads = nullptr};
   std::vector<MatrixView> values(stage.values.size(), tile);
-  RowTile rows{.first = 0, .count = tile.rows, .values = values};
+  const std::vector<Matrix<const std::uint16_t>> factors(values.size());
+  RowTile rows{.first = 0, .count = tile.rows, .values = values, .factors = factors};
   for (std::size_t i = head.linear + 1; i < stage.ops.size(); ++i) run_on_tile(context, i, rows);
 }
 

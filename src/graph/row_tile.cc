@@ -230,8 +230,10 @@ class TileRunner {
     }
   }
 
-  // The first input as bf16, converted unless the operation before did.
+  // The first input as bf16, converted unless it is, or the operation before did.
   Matrix<const std::uint16_t> converted_input() {
+    const Matrix<const std::uint16_t> ready = tile_.factors[op_.inputs[0]];
+    if (ready.data != nullptr) return ready;
     const MatrixView in = input(0);
     if (tile_.converted_value != op_.inputs[0]) {
       tile_.converted->reserve(in.rows * in.cols);
@@ -247,7 +249,7 @@ class TileRunner {
   void multiply_in_parts() {
     constexpr std::size_t kPartValues = std::size_t{1} << 19;
     constexpr std::size_t kPanel = PackedMatrix::kPanel;
-    const std::size_t depth = std::max<std::size_t>(1, input(0).cols);
+    const std::size_t depth = std::max<std::size_t>(1, matrix_->matrices.front().cols());
     const std::size_t cols = std::max<std::size_t>(1, kPartValues / (depth * kPanel)) * kPanel;
     if (context_.compute == ComputeType::bf16) converted_input();  // once, not by each
     context_.idle_threads->run((out_.cols + cols - 1) / cols, [&](std::size_t i) {

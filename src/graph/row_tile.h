@@ -34,6 +34,7 @@ struct RowTile {
   std::size_t first = 0;
   std::size_t count = 0;
   std::span<MatrixView> values;  // of each value of the stage that the step knows: these rows
+  std::span<const Matrix<const std::uint16_t>> factors;  // the same of values that are bf16 already
 
   // The last value converted to bf16: linears that share an input convert it once.
   AlignedBuffer<std::uint16_t>* converted = nullptr;

@@ -4,6 +4,7 @@
 
 #include "graph/kv_cache.h"
 #include "graph/row_tile.h"
+#include "kernels/convert.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -37,7 +38,9 @@ StageRunner::StageRunner(const Machine& machine, std::size_t stage, std::size_t 
       observer_(observer),
       schedule_(make_schedule(*stage_, ops, output, observer != nullptr, cuts, *machine.weights)),
       buffers_(stage_->values.size()),
-      views_(stage_->values.size()) {
+      views_(stage_->values.size()),
+      factor_buffers_(stage_->values.size()),
+      factors_(stage_->values.size()) {
   segments_.push_back(0);
   for (std::size_t step = 0; step < schedule_.steps.size(); ++step) {
     if (std::ranges::find(cuts, schedule_.steps[step].first) != cuts.end()) {
@@ -72,20 +75,58 @@ void StageRunner::bind(const Batch& batch, LiveValues live) {
     views_[value] = {buffers_[value].data(), rows_of(value, batch.rows()),
                      static_cast<std::size_t>(stage_->values[value].width)};
   }
+  for (auto& [value, rows] : live.factors) {
+    factor_buffers_[value] = std::move(rows);
+    factors_[value] = {factor_buffers_[value].data(), rows_of(value, batch.rows()),
+                       static_cast<std::size_t>(stage_->values[value].width)};
+  }
   routings_ = std::move(live.routings);
 }
 
 LiveValues StageRunner::unbind() {
   LiveValues live;
   for (ValueId value = 0; value < buffers_.size(); ++value) {
+    if (factor_buffers_[value].capacity() > 0) {
+      live.factors[value] = std::move(factor_buffers_[value]);
+      factor_buffers_[value] = {};
+      factors_[value] = {};
+    }
     if (buffers_[value].capacity() == 0) continue;
-    live.rows[value] = std::move(buffers_[value]);
+    if (is_factor(value)) {
+      live.factors[value] = rounded(value);
+      machine_.buffers->give_back(std::move(buffers_[value]));
+    } else {
+      live.rows[value] = std::move(buffers_[value]);
+    }
     buffers_[value] = {};
     views_[value] = {};
   }
   live.routings = std::move(routings_);
   routings_.clear();
   return live;
+}
+
+FactorRows StageRunner::factor(ValueId value) const {
+  if (factors_[value].data != nullptr) return factors_[value];
+  return ConstMatrixView(views_[value]);
+}
+
+bool StageRunner::is_factor(ValueId value) const {
+  return machine_.compute == ComputeType::bf16 && value != output_ &&
+         std::ranges::all_of(stage_->ops, [&](const Op& op) {
+           return is_linear(op) || std::ranges::find(op.inputs, value) == op.inputs.end();
+         });
+}
+
+AlignedBuffer<std::uint16_t> StageRunner::rounded(ValueId value) const {
+  const MatrixView rows = views_[value];
+  AlignedBuffer<std::uint16_t> result(rows.rows * rows.cols);
+  machine_.threads->run((rows.rows + kTileRows - 1) / kTileRows, [&](std::size_t i) {
+    const std::size_t first = i * kTileRows * rows.cols;
+    const std::size_t count = std::min(kTileRows * rows.cols, rows.rows * rows.cols - first);
+    float_to_bfloat16(rows.data + first, count, result.data() + first);
+  });
+  return result;
 }
 
 void StageRunner::allocate(ValueId value, std::size_t tokens) {
@@ -113,7 +154,7 @@ void StageRunner::run_step(const Step& step, const Batch& batch) {
         route(*router, view(op.inputs[0]), machine_.weights->vector(router->selection_bias),
               *machine_.threads);
   } else if (const auto* linear = std::get_if<ExpertLinearOp>(&op.kind)) {
-    expert_linear(*linear, routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output),
+    expert_linear(*linear, routings_.at(op.inputs[1]), factor(op.inputs[0]), view(op.output),
                   *machine_.weights, *machine_.graph, *machine_.threads);
   } else {
     combine(routings_.at(op.inputs[1]), view(op.inputs[0]), view(op.output), *machine_.threads);
@@ -162,7 +203,12 @@ void StageRunner::run_tiles(const Step& step, const Batch& batch) {
         if (views_[v].data != nullptr) values[v] = views_[v].row_range(tile.first, tile.count);
       }
     }
+    std::vector<Matrix<const std::uint16_t>> factors(values.size());
+    for (std::size_t v = 0; v < factors.size(); ++v) {
+      if (factors_[v].data != nullptr) factors[v] = factors_[v].row_range(tile.first, tile.count);
+    }
     tile.values = values;
+    tile.factors = factors;
     tile.converted = &scratch.converted;
     for (std::size_t op = step.first; op < step.last; ++op) {
       const ValueId output = stage_->ops[op].output;
@@ -205,9 +251,9 @@ void StageRunner::observe(const Step& step) {
              other.kind.index() == op.kind.index();
     });
     if (!is_first) continue;
-    visit_linear_rows(*machine_.graph, op, view(op.inputs[0]), routings_,
-                      [&](std::size_t part, ConstMatrixView rows) {
-                        observer_->on_input(stage_index_, i, part, rows);
+    visit_linear_rows(*machine_.graph, op, ConstMatrixView(view(op.inputs[0])), routings_,
+                      [&](std::size_t part, const FactorRows& rows) {
+                        observer_->on_input(stage_index_, i, part, std::get<ConstMatrixView>(rows));
                       });
   }
 }
@@ -215,7 +261,10 @@ void StageRunner::observe(const Step& step) {
 // Gives back what no later operation reads.
 void StageRunner::release(const Step& step) {
   for (ValueId v = 0; v < buffers_.size(); ++v) {
-    if (buffers_[v].capacity() == 0 || v == output_ || schedule_.last_use[v] >= step.last) continue;
+    if (v == output_ || schedule_.last_use[v] >= step.last) continue;
+    factor_buffers_[v] = {};
+    factors_[v] = {};
+    if (buffers_[v].capacity() == 0) continue;
     machine_.buffers->give_back(std::move(buffers_[v]));
     buffers_[v] = {};
     views_[v] = {};

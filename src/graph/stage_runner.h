@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <span>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "graph/batch.h"
 #include "graph/executor.h"
 #include "graph/experts.h"
+#include "graph/factor_rows.h"
 #include "graph/rope_tables.h"
 #include "graph/schedule.h"
 #include "graph/task_threads.h"
@@ -32,9 +34,11 @@ struct Machine {
 // Throws Error(interrupted) when the token is set.
 void stop_if_cancelled(const CancelToken* cancel);
 
-// Values of one batch that later operations of the stage read.
+// Values of one batch that later operations of the stage read. `factors` are those that only
+// linears read whose products are made of bf16: rounded to it.
 struct LiveValues {
   std::map<ValueId, AlignedBuffer<float>> rows;
+  std::map<ValueId, AlignedBuffer<std::uint16_t>> factors;
   std::map<ValueId, Routing> routings;
 };
 
@@ -69,7 +73,10 @@ class StageRunner {
   void observe(const Step& step);
   void release(const Step& step);
   void allocate(ValueId value, std::size_t tokens);
+  bool is_factor(ValueId value) const;
+  AlignedBuffer<std::uint16_t> rounded(ValueId value) const;
   MatrixView view(ValueId value) const { return views_[value]; }
+  FactorRows factor(ValueId value) const;
 
   Machine machine_;
   std::size_t stage_index_;
@@ -82,6 +89,8 @@ class StageRunner {
   // Values of the batch that is running.
   std::vector<AlignedBuffer<float>> buffers_;
   std::vector<MatrixView> views_;
+  std::vector<AlignedBuffer<std::uint16_t>> factor_buffers_;
+  std::vector<Matrix<const std::uint16_t>> factors_;
   std::map<ValueId, Routing> routings_;
 };
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "graph/aligned_buffer.h"
 #include "qwodel/error.h"
 
 namespace qwodel {
@@ -32,17 +33,19 @@ std::vector<std::uint32_t> column_order(const std::vector<float>& diagonal, Colu
   return columns;
 }
 
-// The damped Hessian in the order given, last column first.
-std::vector<double> reversed_hessian(ConstMatrixView gram, const HessianFactor& factor,
-                                     double damping) {
+// The damped Hessian in the order given, last column first: the lower triangle.
+AlignedBuffer<double> reversed_hessian(ConstMatrixView gram, const HessianFactor& factor,
+                                       double damping) {
   const std::size_t d = factor.size();
-  std::vector<double> h(d * d);
+  AlignedBuffer<double> h(d * d);
   for (std::size_t i = 0; i < d; ++i) {
     const std::uint32_t row = factor.order[d - 1 - i];
     for (std::size_t j = 0; j <= i; ++j) {
-      h[i * d + j] = static_cast<double>(gram.data[row * gram.stride + factor.order[d - 1 - j]]);
+      h.data()[i * d + j] =
+          static_cast<double>(gram.data[row * gram.stride + factor.order[d - 1 - j]]);
     }
-    h[i * d + i] = (factor.dead[row] ? 1.0 : h[i * d + i]) + damping;
+    double& diagonal = h.data()[i * d + i];
+    diagonal = (factor.dead[row] ? 1.0 : diagonal) + damping;
   }
   return h;
 }
@@ -50,13 +53,13 @@ std::vector<double> reversed_hessian(ConstMatrixView gram, const HessianFactor& 
 // With J the reversal, J H J = L L^T makes H = R R^T for the upper triangular R = J L J, so the
 // inverse of R is the upper factor of H^-1: one factorization instead of two and an inversion.
 // The rows of a lower triangle are the columns of an upper one, as LAPACK counts.
-bool factorize(std::vector<double>& h, std::size_t d) {
+bool factorize(const AlignedBuffer<double>& h, std::size_t d) {
   const auto n = static_cast<lapack_int>(d);
   if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, h.data(), n) != 0) return false;
   return LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', n, h.data(), n) == 0;
 }
 
-void store_upper(const std::vector<double>& lower, HessianFactor& factor) {
+void store_upper(const AlignedBuffer<double>& lower, HessianFactor& factor) {
   const std::size_t d = factor.size();
   factor.upper.assign(d * d, 0.0f);
   for (std::size_t i = 0; i < d; ++i) {
@@ -87,7 +90,7 @@ HessianFactor factorize_hessian(ConstMatrixView gram, const HessianOptions& opti
   const double mean = trace > 0 ? trace / static_cast<double>(d) : 1.0;
   for (double damp = options.damp_percent; damp <= kLargestDamp * kDampStep; damp *= kDampStep) {
     factor.damp_percent = std::min(damp, kLargestDamp);
-    auto h = reversed_hessian(gram, factor, factor.damp_percent * mean);
+    const auto h = reversed_hessian(gram, factor, factor.damp_percent * mean);
     if (factorize(h, d)) {
       store_upper(h, factor);
       return factor;

@@ -11,7 +11,7 @@ namespace qwodel {
 struct CalibratedMethod {
   bool scale = false;              // AWQ: channels are scaled before rounding
   bool feed_back = false;          // GPTQ: errors are made up for by later columns
-  float mismatch_strength = 0.5f;  // how far it makes up for what earlier layers did; 0: not
+  float mismatch_strength = 0;     // how far it makes up for what earlier layers did; 0: not
   bool activation_groups = false;  // of GPTQ: groups are of columns in order of activation
 };
 

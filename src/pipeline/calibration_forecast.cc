@@ -92,9 +92,11 @@ double memory_of(const Layer& layer, const ExecutorOptions& settings, double hid
                  const CalibrationWork& work) {
   const double passes = work.sequential && work.compared ? 2 : 1;
   const auto cap = static_cast<double>(settings.hidden_memory);
-  const auto stored = [&](double width, double most) { return std::min(4 * width * tokens, most); };
-  const double states = work.sequential ? stored(hidden, cap / 4) + stored(layer.widest, cap / 4)
-                                        : stored(hidden, cap);
+  const double input_bytes = resolved(settings.compute) == ComputeType::bf16 ? 2 : 4;
+  const auto stored = [&](double bytes, double most) { return std::min(bytes * tokens, most); };
+  const double states =
+      work.sequential ? stored(4 * hidden, cap / 4) + stored(input_bytes * layer.widest, cap / 4)
+                      : stored(4 * hidden, cap);
   const double batch = std::min(static_cast<double>(settings.batch_tokens), tokens);
   const double weights = std::min(4 * layer.weights, static_cast<double>(settings.weight_memory));
   const double sums = kSumBytes + (work.compared ? kComparedSumBytes : 0);

@@ -28,7 +28,7 @@ struct GgufSequenceTask {
   const std::vector<ModelTensorReader>& readers;  // of the same, one per input
   const std::vector<PlanInput>& inputs;
   const TensorPlan& plan;
-  float mismatch_strength = 0.5f;  // how far a tensor makes up for what earlier ones did; 0: not
+  float mismatch_strength = 0;  // how far a tensor makes up for what earlier ones did; 0: not
   const CancelToken* cancel = nullptr;
   int threads = 1;
   PhaseTimes* times = nullptr;  // may be null

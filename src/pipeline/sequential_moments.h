@@ -13,6 +13,7 @@
 #include "calibrate/linear_input.h"
 #include "calibrate/token_factor.h"
 #include "graph/executor.h"
+#include "graph/factor_rows.h"
 #include "graph/graph_weights.h"
 #include "graph/segmented_pass.h"
 #include "graph/task_threads.h"
@@ -35,19 +36,21 @@ class SequentialMoments {
   // Of each of the input's parts (experts, heads), which rise: second moments, without rows when no
   // token reached it, and (y - x)^T x per row, y of the original model and x. The latter is empty
   // without an original, and for inputs of several parts, whose rows are others there.
-  using Visit = std::function<void(std::size_t part, const SecondMoments& moments,
-                                   std::span<const float> cross)>;
+  using Visit =
+      std::function<void(std::size_t part, SecondMoments moments, std::span<const float> cross)>;
   void visit(std::span<const std::size_t> parts, const Visit& visit) const;
 
  private:
   struct PartSums;
 
   std::vector<PartSums> collect(std::span<const std::size_t> parts, CrossSum* differences) const;
-  void add_rows(ConstMatrixView x, ConstMatrixView y, GramSum& gram, CrossSum& differences) const;
+  void add_rows(const FactorRows& x, const FactorRows* y, GramSum& gram,
+                CrossSum* differences) const;
 
   std::vector<LinearInput> inputs_;
   TaskThreads threads_;
   PhaseTimes* times_;
+  ExecutorOptions options_;  // of both executors, which run in turns
   Executor executor_;
   SegmentedPass pass_;
   std::optional<Executor> original_executor_;

@@ -86,11 +86,11 @@ class SequentialQuantizer final : public LinearQuantizer {
         linears.emplace(part, std::move(rest));
         parts.push_back(part);
       }
-      moments.visit(
-          parts, [&](std::size_t part, const SecondMoments& found, std::span<const float> cross) {
-            throw_if_cancelled(task_.cancel);
-            quantizer.quantize(linears.at(part), found, cross, replace);
-          });
+      moments.visit(parts, [&](std::size_t part, SecondMoments moments_of_part,
+                               std::span<const float> cross) {
+        throw_if_cancelled(task_.cancel);
+        quantizer.quantize(linears.at(part), std::move(moments_of_part), cross, replace);
+      });
     }
   }
 

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <random>
 #include <utility>
 #include <vector>
+
+#include "kernels/convert.h"
 
 namespace qwodel {
 namespace {
@@ -54,6 +57,45 @@ TEST(CrossSum, IsTheProductOfTheDifferencesWithTheRows) {
     }
   }
   EXPECT_NE(exact, rounded);
+}
+
+// Rows that are bf16 already, against sums in double precision of the values they have.
+TEST(CrossSum, TakesRowsThatAreRounded) {
+  constexpr std::size_t kWidth = 96, kRows = 700;
+  const auto bits_of = [](const std::vector<float>& values) {
+    std::vector<std::uint16_t> bits(values.size());
+    float_to_bfloat16(values.data(), values.size(), bits.data());
+    return bits;
+  };
+  const auto value_of = [](std::uint16_t bits) {
+    float value = 0;
+    bfloat16_to_float(&bits, 1, &value);
+    return static_cast<double>(value);
+  };
+  const auto y = bits_of(random_rows(kRows * kWidth, 3));
+  const auto x = bits_of(random_rows(kRows * kWidth, 4));
+  const Matrix<const std::uint16_t> left(y.data(), kRows, kWidth);
+  const Matrix<const std::uint16_t> right(x.data(), kRows, kWidth);
+  const TaskThreads arena(2);
+  for (const ComputeType compute : {ComputeType::f32, ComputeType::bf16}) {
+    CrossSum sum(kWidth);
+    TokenFactor difference(compute), factor(compute);
+    difference.assign_difference(left, right, arena);
+    factor.assign(right, arena);
+    sum.add(difference, factor, arena);
+    const auto found = std::move(sum).scaled(1.0f / kRows);
+    const double bound = compute == ComputeType::f32 ? 2e-6 : 1e-3;
+    for (std::size_t i = 0; i < kWidth; i += 7) {
+      for (std::size_t j = 0; j < kWidth; j += 5) {
+        double want = 0;
+        for (std::size_t r = 0; r < kRows; ++r) {
+          want += (value_of(y[r * kWidth + i]) - value_of(x[r * kWidth + i])) *
+                  value_of(x[r * kWidth + j]);
+        }
+        EXPECT_NEAR(found[i * kWidth + j], want / kRows, bound);
+      }
+    }
+  }
 }
 
 }  // namespace

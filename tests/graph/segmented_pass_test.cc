@@ -7,7 +7,11 @@
 #include <vector>
 
 #include "calibrate/linear_input.h"
+#include "kernels/convert.h"
+#include "models/build_graph.h"
 #include "pipeline/running_model.h"
+#include "tests/models/golden_spec.h"
+#include "tests/models/recipe_weights.h"
 
 namespace qwodel {
 namespace {
@@ -42,8 +46,30 @@ class RowCollector final : public ActivationObserver {
       to.insert(to.end(), rows.row(r).begin(), rows.row(r).end());
     }
   }
+  static void add(std::vector<float>& to, Matrix<const std::uint16_t> rows) {
+    std::vector<float> values(rows.cols);
+    for (std::size_t r = 0; r < rows.rows; ++r) {
+      bfloat16_to_float(rows.row(r).data(), rows.cols, values.data());
+      to.insert(to.end(), values.begin(), values.end());
+    }
+  }
   Rows collected;
 };
+
+// As products of an executor take them.
+std::vector<float> as_factor(std::vector<float> rows, ComputeType compute) {
+  if (compute != ComputeType::bf16) return rows;
+  std::vector<std::uint16_t> rounded(rows.size());
+  float_to_bfloat16(rows.data(), rows.size(), rounded.data());
+  bfloat16_to_float(rounded.data(), rows.size(), rows.data());
+  return rows;
+}
+
+void add_batch(const SegmentedPass& pass, std::size_t batch, std::vector<float>& to) {
+  pass.visit(batch, [&](std::size_t, const FactorRows& part) {
+    std::visit([&](const auto& rows) { RowCollector::add(to, rows); }, part);
+  });
+}
 
 std::vector<PassCut> all_cuts(const Graph& graph) {
   std::vector<PassCut> cuts;
@@ -53,30 +79,64 @@ std::vector<PassCut> all_cuts(const Graph& graph) {
   return cuts;
 }
 
-TEST(SegmentedPass, ShowsWhatAWholePassShows) {
+// Compares what two runs show at every cut; returns how many there were.
+std::size_t expect_same_rows(const Graph& graph, const GraphWeights& weights,
+                             const TokenSequences& tokens, const ExecutorOptions& options) {
+  const Executor executor(graph, weights, options);
+  RowCollector whole;
+  executor.forward(tokens, &whole);
+  SegmentedPass pass(executor, tokens, all_cuts(graph));
+  std::size_t cuts = 0;
+  while (const auto cut = pass.advance()) {
+    std::vector<float> rows;
+    for (std::size_t b = 0; b < pass.batches(); ++b) add_batch(pass, b, rows);
+    std::vector<float> want = whole.collected.at({cut->stage, cut->op});
+    // What other operations read as well is not rounded.
+    if (rows != want) want = as_factor(std::move(want), executor.compute());
+    EXPECT_EQ(rows, want) << graph.stages[cut->stage].name << ", " << cut->op;
+    ++cuts;
+  }
+  EXPECT_EQ(cuts + 1, whole.collected.size());
+  return cuts;
+}
+
+class SegmentedPassOf : public testing::TestWithParam<ComputeType> {};
+
+TEST_P(SegmentedPassOf, ShowsWhatAWholePassShows) {
   const RunningModel model(stories());
-  const TokenSequences tokens = sequences();
   for (const std::uint64_t hidden_memory : {std::uint64_t{1} << 30, std::uint64_t{0}}) {
     ExecutorOptions options;
+    options.compute = GetParam();
     options.batch_tokens = 300;
     options.hidden_memory = hidden_memory;
-    const Executor executor(model.graph, model.weights, options);
-    RowCollector whole;
-    executor.forward(tokens, &whole);
-    SegmentedPass pass(executor, tokens, all_cuts(model.graph));
-    std::size_t cuts = 0;
-    while (const auto cut = pass.advance()) {
-      std::vector<float> rows;
-      for (std::size_t b = 0; b < pass.batches(); ++b) {
-        pass.visit(b, [&](std::size_t, ConstMatrixView part) { RowCollector::add(rows, part); });
-      }
-      ASSERT_EQ(rows, whole.collected.at({cut->stage, cut->op})) << cut->stage << ", " << cut->op;
-      ++cuts;
-    }
-    EXPECT_EQ(cuts, 20u);  // five layers: q k v, o, gate and up, down
-    EXPECT_EQ(cuts + 1, whole.collected.size());
+    // Five layers: q k v, o, gate and up, down.
+    EXPECT_EQ(expect_same_rows(model.graph, model.weights, sequences(), options), 20u);
   }
 }
+
+TEST_P(SegmentedPassOf, ShowsRowsOfExpertsAndHeads) {
+  for (const char* const name : {"mixtral", "qwen2_moe", "deepseek_v2_lite"}) {
+    const std::vector<SourceTensor> tensors = golden_tensors(name);
+    const ModelSpec spec = golden_spec(name);
+    const Graph graph = build_graph(spec);
+    const RecipeWeights weights(graph, spec, tensors);
+    TokenSequences tokens;
+    for (const std::uint64_t length : {70u, 41u, 64u, 3u}) tokens.append(recipe_tokens(length));
+    for (const std::uint64_t hidden_memory : {std::uint64_t{1} << 30, std::uint64_t{0}}) {
+      ExecutorOptions options;
+      options.compute = GetParam();
+      options.batch_tokens = 100;
+      options.hidden_memory = hidden_memory;
+      EXPECT_GE(expect_same_rows(graph, weights, tokens, options), 5u) << name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, SegmentedPassOf,
+                         testing::Values(ComputeType::f32, ComputeType::bf16),
+                         [](const auto& type) {
+                           return type.param == ComputeType::bf16 ? "bf16" : "f32";
+                         });
 
 // Weights that can be changed while a pass runs.
 class ScaledWeights final : public GraphWeights {
@@ -115,9 +175,9 @@ TEST(SegmentedPass, ChangedWeightsActFromTheirCutOn) {
     ASSERT_TRUE(cut);
     std::vector<float> rows;
     for (std::size_t b = 0; b < pass.batches(); ++b) {
-      pass.visit(b, [&](std::size_t, ConstMatrixView part) { RowCollector::add(rows, part); });
+      add_batch(pass, b, rows);
     }
-    EXPECT_EQ(rows, want.collected.at({cut->stage, cut->op}));
+    EXPECT_EQ(rows, as_factor(want.collected.at({cut->stage, cut->op}), executor.compute()));
     if (i == 1) weights.factors = changed.factors;
   }
 }
