@@ -24,9 +24,9 @@ constexpr double kScaleTrials = 24;  // of AWQ's search, each a product of all w
 // Bytes, as measured on SmolLM2: values of a token in a batch per channel of the hidden state, sums
 // and factors per square of the widest input, and code of oneDNN and its tables.
 constexpr double kBatchBytes = 26;
-constexpr double kSumBytes = 24;
-constexpr double kComparedSumBytes = 12;
-constexpr double kRuntimeBytes = 120e6;
+constexpr double kSumBytes = 16;
+constexpr double kComparedSumBytes = 4;
+constexpr double kRuntimeBytes = 90e6;
 constexpr double kFactorRows = 4096;
 
 // Sizes of a layer, the first one standing for all.
@@ -90,19 +90,21 @@ double seconds_of_layer(const Executor& executor, const std::vector<LinearInput>
 
 double memory_of(const Layer& layer, const ExecutorOptions& settings, double hidden, double tokens,
                  const CalibrationWork& work) {
+  // Two models that run in turns share the buffers of a batch.
   const double passes = work.sequential && work.compared ? 2 : 1;
   const auto cap = static_cast<double>(settings.hidden_memory);
-  const double input_bytes = resolved(settings.compute) == ComputeType::bf16 ? 2 : 4;
+  const double product_bytes = resolved(settings.compute) == ComputeType::bf16 ? 2 : 4;
   const auto stored = [&](double bytes, double most) { return std::min(bytes * tokens, most); };
   const double states =
-      work.sequential ? stored(4 * hidden, cap / 4) + stored(input_bytes * layer.widest, cap / 4)
+      work.sequential ? stored(4 * hidden, cap / 4) + stored(product_bytes * layer.widest, cap / 4)
                       : stored(4 * hidden, cap);
   const double batch = std::min(static_cast<double>(settings.batch_tokens), tokens);
-  const double weights = std::min(4 * layer.weights, static_cast<double>(settings.weight_memory));
+  const double weights =
+      std::min(product_bytes * layer.weights, static_cast<double>(settings.weight_memory));
   const double sums = kSumBytes + (work.compared ? kComparedSumBytes : 0);
-  return passes * (states + batch * hidden * kBatchBytes + weights +
-                   4 * layer.widest * std::min(batch, kFactorRows)) +
-         sums * layer.widest * layer.widest + kRuntimeBytes;
+  return passes * (states + weights) + batch * hidden * kBatchBytes +
+         4 * layer.widest * std::min(batch, kFactorRows) + sums * layer.widest * layer.widest +
+         kRuntimeBytes;
 }
 
 }  // namespace

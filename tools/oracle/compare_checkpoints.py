@@ -67,11 +67,13 @@ LIMITS = {
 EXPERTS_IN_ONE = "experts in one tensor of three axes, which no format of these holds (status 3)"
 NARROW = "in_features of 24 and 80, which 32 does not divide (status 3); the latent_* cases have others"
 NO_HEAD_SIZE = "config.json leaves out head_dim, and the class's default contradicts the tensors"
+NO_EXPERT_COUNT = "config.json leaves out num_experts_per_tok, and transformers cannot run its default (none; 8 of 3)"
 ENCODER = "an encoder: logits are compared here, and qwodel has none of it (status 3)"
 LEFT_OUT = {
     "granite_moe*": EXPERTS_IN_ONE, "deepseek": NARROW, "deepseek_v2_lite": NARROW, "deepseek_v3": NARROW,
     **dict.fromkeys(("qwen3_sparse", "qwen3_moe_sparse", "gemma_sparse", "gemma2_sparse", "gemma3_sparse"),
                     NO_HEAD_SIZE),
+    "deepseek_v2_lite_sparse": NO_EXPERT_COUNT, "deepseek_v3_sparse": NO_EXPERT_COUNT,
     "mpt_clipped": "transformers' MPT has no learned positions",
     "*bert*": ENCODER,
 }
