@@ -17,8 +17,8 @@ inline std::size_t row_count(const FactorRows& rows) {
 }
 
 inline FactorRows row_range(const FactorRows& rows, std::size_t first, std::size_t count) {
-  return std::visit([&](const auto& matrix) -> FactorRows { return matrix.row_range(first, count); },
-                    rows);
+  return std::visit(
+      [&](const auto& matrix) -> FactorRows { return matrix.row_range(first, count); }, rows);
 }
 
 }  // namespace qwodel

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <unordered_map>
 
 #include "methods/clip.h"
@@ -47,6 +48,9 @@ class AwqSearch {
  public:
   AwqSearch(const AwqGroup& group, const AwqOptions& options)
       : group_(group), options_(options), d_(group.gram.rows), form_(group.gram, options.compute) {
+    if (options_.compute == ComputeType::bf16) {
+      coarse_form_.emplace(group.gram, options.compute, SplitParts::high);
+    }
     for (const AwqWeight& weight : group.weights) rows_ += weight.values.rows;
     const std::size_t step = std::max<std::size_t>(1, rows_ / kSampledRows);
     std::size_t sampled = 0;
@@ -62,7 +66,7 @@ class AwqSearch {
 
   AwqScales run() {
     best_.scales.assign(d_, 1.0f);
-    best_.loss_before = best_.loss_after = loss(best_.scales, options_.rounding);
+    best_.loss_before = best_.loss_after = loss(best_.scales, options_.rounding, form_);
     for (const Trial& trial : promising(grid())) try_out(trial);
     const Trial best{best_.ratio, best_.duo};
     for (const double step : {-0.5, 0.5}) {
@@ -95,8 +99,9 @@ class AwqSearch {
     std::vector<double> losses;
     for (const Trial& trial : trials) {
       const std::vector<float> scales = scales_of(trial);
-      losses.push_back(scales.empty() ? std::numeric_limits<double>::infinity()
-                                      : loss(scales, AwqRounding::range));
+      losses.push_back(
+          scales.empty() ? std::numeric_limits<double>::infinity()
+                         : loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_));
     }
     std::vector<double> sorted = losses;
     std::ranges::nth_element(sorted, sorted.begin() + kMeasured);
@@ -136,7 +141,7 @@ class AwqSearch {
   void try_out(Trial trial) {
     std::vector<float> scales = scales_of(trial);
     if (scales.empty()) return;
-    const double value = loss(scales, options_.rounding);
+    const double value = loss(scales, options_.rounding, form_);
     if (!(value < best_.loss_after)) return;
     best_.scales = std::move(scales);
     best_.ratio = trial.ratio;
@@ -173,7 +178,8 @@ class AwqSearch {
   }
 
   // Of all rows, estimated from those that are looked at.
-  double loss(const std::vector<float>& scales, AwqRounding rounding) const {
+  double loss(const std::vector<float>& scales, AwqRounding rounding,
+              const QuadraticForm& form) const {
     std::map<std::size_t, GroupMoments> moments;  // by group_size
     if (rounding == AwqRounding::clipped) {
       for (const AwqWeight& weight : group_.weights) {
@@ -184,14 +190,15 @@ class AwqSearch {
     }
     std::vector<double> losses(tasks_.size());
     tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
-      losses[task] = task_loss(tasks_[task], scales, moments, buffers_.local());
+      losses[task] = task_loss(tasks_[task], scales, moments, form, buffers_.local());
     });
     return std::accumulate(losses.begin(), losses.end(), 0.0) / share_;
   }
 
   // `moments` are of scaled inputs; none: to round in the range.
   double task_loss(const Task& task, const std::vector<float>& scales,
-                   const std::map<std::size_t, GroupMoments>& moments, Buffers& b) const {
+                   const std::map<std::size_t, GroupMoments>& moments, const QuadraticForm& form,
+                   Buffers& b) const {
     const ConstMatrixView& rows = task.rows;
     const std::size_t count = rows.rows * d_;
     b.scaled.resize(count);
@@ -205,7 +212,7 @@ class AwqSearch {
       float* const row = b.difference.data() + r * d_;
       for (std::size_t c = 0; c < d_; ++c) row[c] /= scales[c];
     }
-    return form_.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.form);
+    return form.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.form);
   }
 
   // Parameters of the scaled rows, and what they make of them.
@@ -227,6 +234,7 @@ class AwqSearch {
   const AwqOptions& options_;
   std::size_t d_;
   QuadraticForm form_;
+  std::optional<QuadraticForm> coarse_form_;  // to put trials in order, where it is faster
   std::size_t rows_ = 0;
   double share_ = 1;  // of the rows that are looked at
   std::vector<Task> tasks_;

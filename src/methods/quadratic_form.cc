@@ -21,7 +21,8 @@ std::size_t block_width(std::size_t n) {
 
 }  // namespace
 
-QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute) : compute_(compute) {
+QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute, SplitParts parts)
+    : compute_(compute), parts_(parts) {
   const std::size_t n = matrix.rows;
   std::vector<float> values;
   for (std::size_t first = 0; first < n; first += block_width(n)) {
@@ -36,12 +37,12 @@ QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute) : comp
       }
     }
     const ConstMatrixView lower(values.data(), count, first + count);
-    blocks_.push_back({.first = first, .lower = SplitFactor(lower, compute)});
+    blocks_.push_back({.first = first, .lower = SplitFactor(lower, compute, parts)});
   }
 }
 
 double QuadraticForm::sum(ConstMatrixView x, SplitBuffers& buffers) const {
-  buffers.rows.assign(x, compute_);
+  buffers.rows.assign(x, compute_, parts_);
   double total = 0;
   for (const Block& block : blocks_) {
     const std::size_t columns = block.lower.rows();

@@ -12,7 +12,7 @@ namespace qwodel {
 class QuadraticForm {
  public:
   // Of the lower triangle of `matrix` [n, n], which is copied. `compute` is f32 or bf16.
-  QuadraticForm(ConstMatrixView matrix, ComputeType compute);
+  QuadraticForm(ConstMatrixView matrix, ComputeType compute, SplitParts parts = SplitParts::both);
 
   // The sum over rows of x [rows, n]. May run on several threads at once.
   double sum(ConstMatrixView x, SplitBuffers& buffers) const;
@@ -26,6 +26,7 @@ class QuadraticForm {
   };
 
   ComputeType compute_;
+  SplitParts parts_;
   std::vector<Block> blocks_;
 };
 

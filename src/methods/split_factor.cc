@@ -18,40 +18,47 @@ void split(std::span<const float> from, float* to) {
   }
 }
 
-}  // namespace
-
-void SplitRows::assign(ConstMatrixView rows, ComputeType compute) {
-  plain_ = rows;
-  if (compute != ComputeType::bf16) return;
-  const std::size_t width = 2 * rows.cols;
-  doubled_.reserve(rows.rows * width);
-  std::vector<std::uint16_t> single(rows.cols);
-  for (std::size_t r = 0; r < rows.rows; ++r) {
-    float_to_bfloat16(rows.row(r).data(), rows.cols, single.data());
-    std::uint16_t* const to = doubled_.data() + r * width;
-    for (std::size_t i = 0; i < rows.cols; ++i) to[2 * i] = to[2 * i + 1] = single[i];
-  }
-  twice_ = {doubled_.data(), rows.rows, width};
+std::size_t width_of(std::size_t columns, ComputeType compute, SplitParts parts) {
+  return compute == ComputeType::bf16 && parts == SplitParts::both ? 2 * columns : columns;
 }
 
-SplitFactor::SplitFactor(ConstMatrixView values, ComputeType compute)
+}  // namespace
+
+void SplitRows::assign(ConstMatrixView rows, ComputeType compute, SplitParts parts) {
+  plain_ = rows;
+  if (compute != ComputeType::bf16) return;
+  const std::size_t width = width_of(rows.cols, compute, parts);
+  values_.reserve(rows.rows * width);
+  std::vector<std::uint16_t> single(rows.cols);
+  for (std::size_t r = 0; r < rows.rows; ++r) {
+    std::uint16_t* const to = values_.data() + r * width;
+    if (parts == SplitParts::high) {
+      float_to_bfloat16(rows.row(r).data(), rows.cols, to);
+      continue;
+    }
+    float_to_bfloat16(rows.row(r).data(), rows.cols, single.data());
+    for (std::size_t i = 0; i < rows.cols; ++i) to[2 * i] = to[2 * i + 1] = single[i];
+  }
+  rounded_ = {values_.data(), rows.rows, width};
+}
+
+SplitFactor::SplitFactor(ConstMatrixView values, ComputeType compute, SplitParts parts)
     : compute_(compute),
-      packed_(values.rows, compute == ComputeType::bf16 ? 2 * values.cols : values.cols,
-              compute == ComputeType::bf16) {
-  if (compute != ComputeType::bf16) {
+      packed_(values.rows, width_of(values.cols, compute, parts), compute == ComputeType::bf16) {
+  if (packed_.cols() == values.cols) {
     packed_.pack(0, values);
     return;
   }
-  std::vector<float> parts(values.rows * 2 * values.cols);
+  std::vector<float> halves(values.rows * packed_.cols());
   for (std::size_t r = 0; r < values.rows; ++r) {
-    split(values.row(r), parts.data() + r * 2 * values.cols);
+    split(values.row(r), halves.data() + r * packed_.cols());
   }
-  packed_.pack(0, ConstMatrixView(parts.data(), values.rows, 2 * values.cols));
+  packed_.pack(0, ConstMatrixView(halves.data(), values.rows, packed_.cols()));
 }
 
 void SplitFactor::multiply(const SplitRows& x, MatrixView out) const {
   if (compute_ == ComputeType::bf16) {
-    multiply_transposed(x.twice_.col_range(0, packed_.cols()), packed_, 0, out);
+    multiply_transposed(x.rounded_.col_range(0, packed_.cols()), packed_, 0, out);
   } else {
     multiply_transposed(x.plain_.col_range(0, packed_.cols()), packed_, 0, out);
   }

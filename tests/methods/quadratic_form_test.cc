@@ -57,6 +57,13 @@ TEST_P(QuadraticForms, EqualsTheSumOfAllProducts) {
   if (n_ > 1) {
     EXPECT_NE(half, sum);
   }
+  // Without the low parts the matrix loses 2^-9, too.
+  const double coarse =
+      QuadraticForm(matrix(), ComputeType::bf16, SplitParts::high).sum(rows, buffers);
+  EXPECT_NEAR(coarse, expected, 0x1.1p-8 * magnitude);
+  if (n_ > 1) {
+    EXPECT_NE(coarse, half);
+  }
 }
 
 // Only the lower triangle is read.
