@@ -16,7 +16,7 @@ class GroupMoments {
   // Of `gram` [in_features, in_features]; only the blocks are read. Of inputs divided by `scales`
   // [in_features], or by nothing when there are none. `compute` is f32 or bf16.
   GroupMoments(ConstMatrixView gram, std::size_t group_size, std::span<const float> scales,
-               ComputeType compute);
+               ComputeType compute, SplitParts parts = SplitParts::both);
 
   // The diagonal of `gram`, of the divided inputs [in_features].
   std::span<const float> mean_squares() const { return diagonal_; }
@@ -32,6 +32,7 @@ class GroupMoments {
  private:
   std::size_t group_size_;
   ComputeType compute_;
+  SplitParts parts_;
   std::vector<SplitFactor> blocks_;
   std::vector<float> diagonal_;
 };
