@@ -185,8 +185,7 @@ class AwqSearch {
       for (const AwqWeight& weight : group_.weights) {
         const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
         if (moments.contains(size)) continue;
-        moments.emplace(
-            size, GroupMoments(group_.gram, size, scales, options_.compute, SplitParts::high));
+        moments.emplace(size, GroupMoments(group_.gram, size, scales, options_.compute));
       }
     }
     std::vector<double> losses(tasks_.size());

@@ -5,8 +5,8 @@
 namespace qwodel {
 
 GroupMoments::GroupMoments(ConstMatrixView gram, std::size_t group_size,
-                           std::span<const float> scales, ComputeType compute, SplitParts parts)
-    : group_size_(group_size), compute_(compute), parts_(parts) {
+                           std::span<const float> scales, ComputeType compute)
+    : group_size_(group_size), compute_(compute) {
   std::vector<float> block(group_size * group_size);
   for (std::size_t first = 0; first < gram.cols; first += group_size) {
     for (std::size_t i = 0; i < group_size; ++i) {
@@ -17,14 +17,16 @@ GroupMoments::GroupMoments(ConstMatrixView gram, std::size_t group_size,
       }
       diagonal_.push_back(to[i]);
     }
-    blocks_.emplace_back(ConstMatrixView(block.data(), group_size, group_size), compute, parts);
+    blocks_.emplace_back(ConstMatrixView(block.data(), group_size, group_size), compute,
+                         SplitParts::high);
   }
 }
 
 void GroupMoments::measure(std::size_t group, ConstMatrixView differences, std::span<double> errors,
                            SplitBuffers& buffers) const {
   const std::size_t rows = padded_rows(differences.rows);
-  buffers.rows.assign({differences.data, rows, group_size_, differences.stride}, compute_, parts_);
+  buffers.rows.assign({differences.data, rows, group_size_, differences.stride}, compute_,
+                      SplitParts::high);
   buffers.product.resize(rows * group_size_);
   const MatrixView product(buffers.product.data(), rows, group_size_);
   blocks_[group].multiply(buffers.rows, product);
