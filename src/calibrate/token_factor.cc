@@ -5,8 +5,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/convert.h"
-
 namespace qwodel {
 namespace {
 
@@ -23,19 +21,6 @@ constexpr std::size_t padded_width(std::size_t width) {
 }
 
 constexpr std::size_t kRowsPerTask = 64;
-
-void copy_row(std::span<const float> from, std::uint16_t* to) {
-  float_to_bfloat16(from.data(), from.size(), to);
-}
-
-void copy_row(std::span<const std::uint16_t> from, float* to) {
-  bfloat16_to_float(from.data(), from.size(), to);
-}
-
-template <class T>
-void copy_row(std::span<const T> from, T* to) {
-  std::ranges::copy(from, to);
-}
 
 }  // namespace
 

@@ -10,7 +10,6 @@
 #include "graph/aligned_buffer.h"
 #include "graph/matmul.h"
 #include "kernels/activations.h"
-#include "kernels/convert.h"
 #include "kernels/row_ops.h"
 
 namespace qwodel {
@@ -105,15 +104,6 @@ std::size_t input_row(const Routing& routing, std::size_t rows, std::size_t rout
 
 // Rows of a product are filled up to a multiple of this: its code is made per number of rows.
 constexpr std::size_t kRowsMultiple = 32;
-
-void copy_row(std::span<const float> from, std::uint16_t* to) {
-  float_to_bfloat16(from.data(), from.size(), to);
-}
-
-template <class T>
-void copy_row(std::span<const T> from, T* to) {
-  std::ranges::copy(from, to);
-}
 
 // `in` is of the weight's type, or float.
 template <class T>
