@@ -93,23 +93,46 @@ class AwqSearch {
     return trials;
   }
 
-  // Those with the lowest loss when they are rounded in the range, in the same order.
-  std::vector<Trial> promising(std::vector<Trial> trials) const {
+  // Those with the lowest loss when they are rounded in the range, in the same order. The loss
+  // changes slowly with the ratio: every other one is looked at, then what is beside the best.
+  std::vector<Trial> promising(const std::vector<Trial>& trials) const {
     if (options_.rounding == AwqRounding::range || trials.size() <= kMeasured) return trials;
-    std::vector<double> losses;
-    for (const Trial& trial : trials) {
-      const std::vector<float> scales = scales_of(trial);
-      losses.push_back(
-          scales.empty() ? std::numeric_limits<double>::infinity()
-                         : loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_));
-    }
-    std::vector<double> sorted = losses;
-    std::ranges::nth_element(sorted, sorted.begin() + kMeasured);
-    std::vector<Trial> kept;
+    std::vector<double> losses(trials.size(), std::numeric_limits<double>::infinity());
+    std::vector<bool> known(trials.size(), false);
+    const auto look_at = [&](std::size_t i) {
+      known[i] = true;
+      const std::vector<float> scales = scales_of(trials[i]);
+      if (scales.empty()) return;
+      losses[i] = loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_);
+    };
     for (std::size_t i = 0; i < trials.size(); ++i) {
-      if (losses[i] < sorted[kMeasured]) kept.push_back(trials[i]);
+      if (step_of(trials[i]) % 2 == 0) look_at(i);
     }
+    for (const std::size_t best : lowest(losses)) {
+      for (std::size_t i = 0; i < trials.size(); ++i) {
+        const bool beside = trials[i].duo == trials[best].duo &&
+                            std::abs(step_of(trials[i]) - step_of(trials[best])) == 1;
+        if (beside && !known[i]) look_at(i);
+      }
+    }
+    std::vector<Trial> kept;
+    for (const std::size_t i : lowest(losses)) kept.push_back(trials[i]);
     return kept;
+  }
+
+  int step_of(const Trial& trial) const {
+    return static_cast<int>(std::lround(trial.ratio * options_.ratios));
+  }
+
+  // The kMeasured lowest that are finite, in order of position.
+  static std::vector<std::size_t> lowest(const std::vector<double>& losses) {
+    std::vector<std::size_t> order(losses.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return losses[i]; });
+    order.resize(kMeasured);
+    std::erase_if(order, [&](std::size_t i) { return !std::isfinite(losses[i]); });
+    std::ranges::sort(order);
+    return order;
   }
 
   // Mean over all rows of |w| relative to the largest of its group (AutoAWQ, quantizer.py).
