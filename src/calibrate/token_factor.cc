@@ -24,29 +24,34 @@ constexpr std::size_t kRowsPerTask = 64;
 
 }  // namespace
 
-// fill(row, to) writes a row.
-template <class T, class Fill>
-void TokenFactor::assign_rows(std::size_t rows, std::size_t width, AlignedBuffer<T>& values,
-                              const TaskThreads& threads, const Fill& fill) {
+// fill(row, to) writes a row of either type.
+template <class Fill>
+void TokenFactor::assign_rows(std::size_t rows, std::size_t width, const TaskThreads& threads,
+                              const Fill& fill) {
   rows_ = padded_rows(rows);
   stride_ = padded_width(width);
-  values.reserve(rows_ * stride_);
-  std::fill(values.data() + rows * stride_, values.data() + rows_ * stride_, T{});
-  threads.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
-    const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
-    for (std::size_t r = task * kRowsPerTask; r < end; ++r) fill(r, values.data() + r * stride_);
-  });
+  const auto assign_to = [&](auto& values) {
+    values.reserve(rows_ * stride_);
+    auto* const data = values.data();
+    std::fill(data + rows * stride_, data + rows_ * stride_,
+              std::remove_reference_t<decltype(*data)>{});
+    threads.run((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+      const std::size_t end = std::min(rows, (task + 1) * kRowsPerTask);
+      for (std::size_t r = task * kRowsPerTask; r < end; ++r) fill(r, data + r * stride_);
+    });
+  };
+  if (compute_ == ComputeType::bf16) {
+    assign_to(rounded_);
+  } else {
+    assign_to(values_);
+  }
 }
 
 void TokenFactor::assign(const FactorRows& rows, const TaskThreads& threads) {
   std::visit(
       [&](const auto& x) {
-        const auto fill = [&](std::size_t r, auto* to) { copy_row(x.row(r), to); };
-        if (compute_ == ComputeType::bf16) {
-          assign_rows(x.rows, x.cols, rounded_, threads, fill);
-        } else {
-          assign_rows(x.rows, x.cols, values_, threads, fill);
-        }
+        assign_rows(x.rows, x.cols, threads,
+                    [&](std::size_t r, auto* to) { copy_row(x.row(r), to); });
       },
       rows);
 }
@@ -56,7 +61,7 @@ void TokenFactor::assign_difference(const FactorRows& y, const FactorRows& x,
   std::visit(
       [&](const auto& right) {
         const auto& left = std::get<std::decay_t<decltype(right)>>(y);
-        const auto fill = [&](std::size_t r, auto* to) {
+        assign_rows(right.rows, right.cols, threads, [&](std::size_t r, auto* to) {
           thread_local std::vector<float> difference, subtracted;
           difference.resize(right.cols);
           subtracted.resize(right.cols);
@@ -64,12 +69,7 @@ void TokenFactor::assign_difference(const FactorRows& y, const FactorRows& x,
           copy_row(right.row(r), subtracted.data());
           for (std::size_t c = 0; c < right.cols; ++c) difference[c] -= subtracted[c];
           copy_row(std::span<const float>(difference), to);
-        };
-        if (compute_ == ComputeType::bf16) {
-          assign_rows(right.rows, right.cols, rounded_, threads, fill);
-        } else {
-          assign_rows(right.rows, right.cols, values_, threads, fill);
-        }
+        });
       },
       x);
 }

@@ -39,9 +39,9 @@ class TokenFactor {
  private:
   template <class T>
   Matrix<const T> columns(ColumnRange range) const;
-  template <class T, class Fill>
-  void assign_rows(std::size_t rows, std::size_t width, AlignedBuffer<T>& values,
-                   const TaskThreads& threads, const Fill& fill);
+  template <class Fill>
+  void assign_rows(std::size_t rows, std::size_t width, const TaskThreads& threads,
+                   const Fill& fill);
 
   ComputeType compute_;
   std::size_t rows_ = 0;  // with those of zeros

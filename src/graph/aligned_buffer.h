@@ -48,13 +48,6 @@ class AlignedBuffer {
   static constexpr std::size_t kHugePage = std::size_t{2} << 20;
   static constexpr std::size_t kLarge = 2 * kHugePage;
 
-  // Small pages are set up together: one by one costs several times as much.
-#ifdef MAP_POPULATE
-  static constexpr int kAtOnce = MAP_POPULATE;
-#else
-  static constexpr int kAtOnce = 0;
-#endif
-
   struct Free {
     std::size_t mapped = 0;  // bytes of a mapping
     void operator()(T* pointer) const {
@@ -71,8 +64,8 @@ class AlignedBuffer {
     const bool is_large = bytes >= kLarge;
     const std::size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     const std::size_t taken = is_large ? size + kHugePage : bytes;
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (is_large ? 0 : kAtOnce);
-    void* const begin = mmap(nullptr, taken, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void* const begin =
+        mmap(nullptr, taken, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (begin == MAP_FAILED) throw std::bad_alloc();
     if (!is_large) return {static_cast<T*>(begin), {taken}};
     // What lies before and behind whole huge pages goes back.

@@ -103,7 +103,8 @@ class AwqSearch {
       known[i] = true;
       const std::vector<float> scales = scales_of(trials[i]);
       if (scales.empty()) return;
-      losses[i] = loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_);
+      const double value = loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_);
+      if (std::isfinite(value)) losses[i] = value;
     };
     for (std::size_t i = 0; i < trials.size(); ++i) {
       if (step_of(trials[i]) % 2 == 0) look_at(i);

@@ -53,7 +53,7 @@ AlignedBuffer<double> reversed_hessian(ConstMatrixView gram, const HessianFactor
 // With J the reversal, J H J = L L^T makes H = R R^T for the upper triangular R = J L J, so the
 // inverse of R is the upper factor of H^-1: one factorization instead of two and an inversion.
 // The rows of a lower triangle are the columns of an upper one, as LAPACK counts.
-bool factorize(const AlignedBuffer<double>& h, std::size_t d) {
+bool factorize(AlignedBuffer<double>& h, std::size_t d) {
   const auto n = static_cast<lapack_int>(d);
   if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, h.data(), n) != 0) return false;
   return LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', n, h.data(), n) == 0;
@@ -90,7 +90,7 @@ HessianFactor factorize_hessian(ConstMatrixView gram, const HessianOptions& opti
   const double mean = trace > 0 ? trace / static_cast<double>(d) : 1.0;
   for (double damp = options.damp_percent; damp <= kLargestDamp * kDampStep; damp *= kDampStep) {
     factor.damp_percent = std::min(damp, kLargestDamp);
-    const auto h = reversed_hessian(gram, factor, factor.damp_percent * mean);
+    auto h = reversed_hessian(gram, factor, factor.damp_percent * mean);
     if (factorize(h, d)) {
       store_upper(h, factor);
       return factor;

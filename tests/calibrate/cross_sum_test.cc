@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -84,7 +85,8 @@ TEST(CrossSum, TakesRowsThatAreRounded) {
     factor.assign(right, arena);
     sum.add(difference, factor, arena);
     const auto found = std::move(sum).scaled(1.0f / kRows);
-    const double bound = compute == ComputeType::f32 ? 2e-6 : 1e-3;
+    const double bound = compute == ComputeType::f32 ? 2e-6 : 3e-4;
+    double worst = 0;
     for (std::size_t i = 0; i < kWidth; i += 7) {
       for (std::size_t j = 0; j < kWidth; j += 5) {
         double want = 0;
@@ -92,8 +94,13 @@ TEST(CrossSum, TakesRowsThatAreRounded) {
           want += (value_of(y[r * kWidth + i]) - value_of(x[r * kWidth + i])) *
                   value_of(x[r * kWidth + j]);
         }
-        EXPECT_NEAR(found[i * kWidth + j], want / kRows, bound);
+        worst =
+            std::max(worst, std::fabs(static_cast<double>(found[i * kWidth + j]) - want / kRows));
       }
+    }
+    EXPECT_LT(worst, bound);
+    if (compute == ComputeType::bf16) {
+      EXPECT_GT(worst, 1e-5);  // differences are rounded again
     }
   }
 }

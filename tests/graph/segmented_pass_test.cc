@@ -65,10 +65,14 @@ std::vector<float> as_factor(std::vector<float> rows, ComputeType compute) {
   return rows;
 }
 
-void add_batch(const SegmentedPass& pass, std::size_t batch, std::vector<float>& to) {
+// True when the rows are bf16.
+bool add_batch(const SegmentedPass& pass, std::size_t batch, std::vector<float>& to) {
+  bool is_bf16 = false;
   pass.visit(batch, [&](std::size_t, const FactorRows& part) {
+    is_bf16 = !std::holds_alternative<ConstMatrixView>(part);
     std::visit([&](const auto& rows) { RowCollector::add(to, rows); }, part);
   });
+  return is_bf16;
 }
 
 std::vector<PassCut> all_cuts(const Graph& graph) {
@@ -79,24 +83,30 @@ std::vector<PassCut> all_cuts(const Graph& graph) {
   return cuts;
 }
 
-// Compares what two runs show at every cut; returns how many there were.
-std::size_t expect_same_rows(const Graph& graph, const GraphWeights& weights,
-                             const TokenSequences& tokens, const ExecutorOptions& options) {
+struct Cuts {
+  std::size_t all = 0;
+  std::size_t bf16 = 0;  // rows are shown as
+};
+
+// Compares what two runs show at every cut.
+Cuts expect_same_rows(const Graph& graph, const GraphWeights& weights, const TokenSequences& tokens,
+                      const ExecutorOptions& options) {
   const Executor executor(graph, weights, options);
   RowCollector whole;
   executor.forward(tokens, &whole);
   SegmentedPass pass(executor, tokens, all_cuts(graph));
-  std::size_t cuts = 0;
+  Cuts cuts;
   while (const auto cut = pass.advance()) {
     std::vector<float> rows;
-    for (std::size_t b = 0; b < pass.batches(); ++b) add_batch(pass, b, rows);
-    std::vector<float> want = whole.collected.at({cut->stage, cut->op});
-    // What other operations read as well is not rounded.
-    if (rows != want) want = as_factor(std::move(want), executor.compute());
-    EXPECT_EQ(rows, want) << graph.stages[cut->stage].name << ", " << cut->op;
-    ++cuts;
+    bool is_bf16 = false;
+    for (std::size_t b = 0; b < pass.batches(); ++b) is_bf16 = add_batch(pass, b, rows);
+    const std::vector<float>& want = whole.collected.at({cut->stage, cut->op});
+    EXPECT_EQ(rows, as_factor(want, is_bf16 ? ComputeType::bf16 : ComputeType::f32))
+        << graph.stages[cut->stage].name << ", " << cut->op;
+    ++cuts.all;
+    if (is_bf16) ++cuts.bf16;
   }
-  EXPECT_EQ(cuts + 1, whole.collected.size());
+  EXPECT_EQ(cuts.all + 1, whole.collected.size());
   return cuts;
 }
 
@@ -110,7 +120,9 @@ TEST_P(SegmentedPassOf, ShowsWhatAWholePassShows) {
     options.batch_tokens = 300;
     options.hidden_memory = hidden_memory;
     // Five layers: q k v, o, gate and up, down.
-    EXPECT_EQ(expect_same_rows(model.graph, model.weights, sequences(), options), 20u);
+    const Cuts cuts = expect_same_rows(model.graph, model.weights, sequences(), options);
+    EXPECT_EQ(cuts.all, 20u);
+    EXPECT_EQ(cuts.bf16, GetParam() == ComputeType::bf16 ? 20u : 0u);
   }
 }
 
@@ -127,7 +139,9 @@ TEST_P(SegmentedPassOf, ShowsRowsOfExpertsAndHeads) {
       options.compute = GetParam();
       options.batch_tokens = 100;
       options.hidden_memory = hidden_memory;
-      EXPECT_GE(expect_same_rows(graph, weights, tokens, options), 5u) << name;
+      const Cuts cuts = expect_same_rows(graph, weights, tokens, options);
+      EXPECT_GE(cuts.all, 5u) << name;
+      EXPECT_EQ(cuts.bf16, GetParam() == ComputeType::bf16 ? cuts.all : 0u) << name;
     }
   }
 }
