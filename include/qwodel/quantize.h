@@ -83,7 +83,7 @@ struct CalibratedLinear {
   std::uint64_t tokens = 0;  // that reached it; an expert sees some of them
 
   // Squared error of its outputs / their squares, under the second moments of its inputs, on at
-  // most 512 outputs: of weights rounded to nearest, and of those that were written. Nothing
+  // most 256 outputs: of weights rounded to nearest, and of those that were written. Nothing
   // without tokens.
   std::optional<double> loss_before = std::nullopt;
   std::optional<double> loss_after = std::nullopt;

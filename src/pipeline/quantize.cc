@@ -4,18 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <thread>
 
 #include "calibrate/importance_matrix.h"
-#include "io/json.h"
 #include "pipeline/calibration.h"
 #include "pipeline/checkpoint_job.h"
 #include "pipeline/coreml_job.h"
 #include "pipeline/gguf_job.h"
 #include "pipeline/memory.h"
+#include "pipeline/run_record.h"
+#include "pipeline/run_statistics.h"
 
 namespace qwodel {
 namespace {
@@ -134,84 +133,6 @@ void warn_of_memory(const QuantizeOptions& options, const Forecast& forecast) {
                               options.max_memory / kMegabyte));
 }
 
-// Statistics of the calibration text for all targets of a run, in a file that goes with it.
-class RunStatistics {
- public:
-  explicit RunStatistics(const QuantizeOptions& options)
-      : path_(options.output.parent_path() /
-              fmt::format(".{}.qstats", options.output.filename().string())),
-        text_(options.calibration.text) {
-    const auto settings = path_.string() + ".json";
-    const std::string key = settings_of(options);
-    if (options.resume && std::filesystem::exists(path_) && read_text(settings) == key) return;
-    CalibrateOptions calibration;
-    calibration.run.model = options.model;
-    calibration.run.arch_as = options.arch_as;
-    calibration.run.compute = options.compute;
-    calibration.run.threads = options.threads;
-    calibration.run.max_memory = options.max_memory;
-    calibration.run.progress = options.progress;
-    calibration.run.cancel = options.cancel;
-    calibration.calibration = options.calibration;
-    calibration.output = path_;
-    calibration.force = true;
-    calibration.resume = options.resume && read_text(settings) == key;
-    std::ofstream(settings, std::ios::trunc) << key;
-    try {
-      calibrate(calibration);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::interrupted) remove();
-      throw;
-    }
-  }
-  ~RunStatistics() {
-    if (!kept_) remove();
-  }
-
-  // Leaves the file to a run that resumes.
-  void keep() { kept_ = true; }
-  RunStatistics(const RunStatistics&) = delete;
-  RunStatistics& operator=(const RunStatistics&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  const std::string& text() const { return text_; }  // what they were made of
-
- private:
-  void remove() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
-    std::filesystem::remove(path_.string() + ".json", ignored);
-  }
-
-  static std::string read_text(const std::filesystem::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-
-  // What the statistics depend on.
-  static std::string settings_of(const QuantizeOptions& options) {
-    std::error_code ignored;
-    const auto time = [&](const std::filesystem::path& file) {
-      return std::filesystem::last_write_time(file, ignored).time_since_epoch().count();
-    };
-    const Json settings = {
-        {"model", std::filesystem::absolute(options.model).string()},
-        {"model_time", time(options.model)},
-        {"text", options.calibration.text},
-        {"text_bytes", std::filesystem::file_size(options.calibration.text, ignored)},
-        {"text_time", time(options.calibration.text)},
-        {"samples", options.calibration.samples},
-        {"seq_len", options.calibration.seq_len},
-        {"compute", options.compute},
-        {"max_memory", options.max_memory}};
-    return settings.dump();
-  }
-
-  std::filesystem::path path_;
-  std::string text_;
-  bool kept_ = false;
-};
-
 // The text that calibrated targets are calibrated on when the user named nothing.
 void use_builtin_text(QuantizeOptions& options) {
   if (!options.statistics.empty() || !options.calibration.text.empty()) return;
@@ -254,6 +175,32 @@ void make_artifact(const QuantizeOptions& options, const ArtifactJob& job,
   }
 }
 
+// Makes the artifacts that are not there yet, or foretells that, and reports all of them.
+void run_jobs(const QuantizeOptions& options, const Jobs& jobs, bool dry_run,
+              RunStatistics* statistics, RunRecord* record, QuantizeReport& report) {
+  for (const auto& job : jobs) {
+    for (const std::string& message : job->warnings()) {
+      if (options.warning) options.warning(message);
+    }
+    report.artifacts.push_back(job->report());
+    if (!dry_run && is_finished(options, jobs, *job)) {
+      const std::string path = report.artifacts.back().path.string();
+      if (options.warning) options.warning(path + " is there and stays as it is");
+      continue;
+    }
+    if (dry_run || options.max_memory > 0) {
+      const Forecast forecast = job->forecast();
+      warn_of_memory(options, forecast);
+      report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
+      report.seconds += forecast.encode_seconds;
+    }
+    if (dry_run) continue;
+    make_artifact(options, *job, statistics, report.artifacts.back());
+    if (record != nullptr) record->keep();
+  }
+  if (record != nullptr) record->discard();
+}
+
 QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
@@ -266,6 +213,11 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
                                           .model_name = options.model_name});
   Jobs jobs = plan_checkpoints(options, model, targets);
   if (!dry_run) refuse_existing(options, jobs);
+  std::unique_ptr<RunRecord> record;
+  if (!dry_run && jobs.size() > 1) {
+    make_output_folder(options, options.output);
+    record = std::make_unique<RunRecord>(options);
+  }
   std::unique_ptr<RunStatistics> statistics;
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
@@ -284,24 +236,7 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   if (!dry_run) refuse_existing(options, jobs);
   QuantizeReport report;
   report.seconds = seconds_since(start);  // a run opens the model as planning did
-  for (const auto& job : jobs) {
-    for (const std::string& message : job->warnings()) {
-      if (options.warning) options.warning(message);
-    }
-    report.artifacts.push_back(job->report());
-    if (!dry_run && is_finished(options, jobs, *job)) {
-      const std::string path = report.artifacts.back().path.string();
-      if (options.warning) options.warning(path + " is there and stays as it is");
-      continue;
-    }
-    if (dry_run || options.max_memory > 0) {
-      const Forecast forecast = job->forecast();
-      warn_of_memory(options, forecast);
-      report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
-      report.seconds += forecast.encode_seconds;
-    }
-    if (!dry_run) make_artifact(options, *job, statistics.get(), report.artifacts.back());
-  }
+  run_jobs(options, jobs, dry_run, statistics.get(), record.get(), report);
   if (dry_run) return report;
   report.peak_memory_bytes = peak_memory();
   report.seconds = seconds_since(start);

@@ -235,6 +235,34 @@ TEST_F(Pipeline, AResumedRunLeavesFinishedArtifacts) {
   EXPECT_EQ(files_in(scratch_ / "out"), 2u);
 }
 
+// What is finished was made with the options of then.
+TEST_F(Pipeline, AResumedRunRefusesOtherOptions) {
+  QuantizeOptions several = options("Q8_0");
+  several.targets = {"gguf:Q8_0", "gguf:Q4_0"};
+  several.output = scratch_ / "out" / "all";
+  const std::uint64_t total = quantize(several).artifacts.size();
+  ASSERT_EQ(total, 2u);
+  EXPECT_EQ(files_in(scratch_ / "out"), 1u);  // no record of a run that is over
+  several.output = scratch_ / "out" / "some";
+  CancelToken cancel;
+  several.cancel = &cancel;
+  several.progress = [&](const Progress& progress) {
+    if (progress.stage == "verify" && progress.stage_finished) cancel.cancel();
+  };
+  EXPECT_THROW(quantize(several), Error);
+  ASSERT_EQ(files_in(several.output), 1u);
+  several.cancel = nullptr;
+  several.progress = {};
+  several.resume = true;
+  several.pure = true;
+  expect_error<DependencyError>([&] { quantize(several); }, "pure true");
+  EXPECT_EQ(files_in(several.output), 1u);
+  several.pure = false;
+  quantize(several);
+  EXPECT_EQ(files_in(several.output), 2u);
+  EXPECT_EQ(files_in(scratch_ / "out"), 2u);
+}
+
 // As shells complete the name of a directory: "out/" is "out".
 TEST_F(Pipeline, ASlashAfterTheOutputChangesNothing) {
   QuantizeOptions directory = options("Q8_0");
