@@ -170,11 +170,11 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
       const auto first_row =
           static_cast<std::uint64_t>(batches[b].tokens.data() - sequences.tokens.data());
       if (stage.input != kNoId && s == first_stage) {
-        input = state.buffers->take(rows[b] * width);
+        input = state.buffers->take<float>(rows[b] * width);
         keeper->load(first_row, {input.data(), rows[b], width});
       } else if (stage.input != kNoId) {
         const std::size_t spare = store->is_in_file(b) ? rows[b] * width : 0;
-        input = store->take(b, state.buffers->take(spare));
+        input = store->take(b, state.buffers->take<float>(spare));
       }
       AlignedBuffer<float> output = runner.run(batches[b], std::move(input));
       state.check_finite(stage, output, width);
@@ -196,7 +196,7 @@ std::unique_ptr<HeadInput> Executor::forward(const TokenSequences& sequences,
 void Executor::logits(const HeadInput& input, std::uint64_t first_token, std::uint64_t first_column,
                       MatrixView out) const {
   AlignedBuffer<float> rows =
-      state_->buffers->take(out.rows * static_cast<std::size_t>(state_->graph.hidden_size));
+      state_->buffers->take<float>(out.rows * static_cast<std::size_t>(state_->graph.hidden_size));
   const MatrixView hidden(rows.data(), out.rows,
                           static_cast<std::size_t>(state_->graph.hidden_size));
   input.store().read(first_token, hidden);

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/matrix.h"
-#include "graph/aligned_buffer.h"
+#include "graph/buffer_pool.h"
 #include "graph/compute_type.h"
 #include "graph/graph.h"
 #include "graph/graph_weights.h"

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "graph/aligned_buffer.h"
 #include "graph/batch.h"
+#include "graph/buffer_pool.h"
 #include "graph/executor.h"
 #include "graph/head.h"
 #include "graph/rope_tables.h"

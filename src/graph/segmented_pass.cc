@@ -42,7 +42,6 @@ std::optional<PassCut> SegmentedPass::advance() {
   if (runner_) {
     progress_.finish();
     state_->finish_stage(stage_);
-    state_->buffers->clear();
   }
   runner_.reset();
   live_.clear();
@@ -98,21 +97,22 @@ void SegmentedPass::run_segment() {
                       runner_->segments() * batches_.size());
   }
   ++segment_;
+  state_->buffers->clear();  // what is done with the values that stay takes memory, too
 }
 
 LiveValues SegmentedPass::take(std::size_t batch) {
   LiveValues live;
-  const auto take_from = [&](ValueId value, HiddenStore<float>& store) {
+  const auto take_from = [&]<class T>(HiddenStore<T>& store) {
     const std::size_t spare = store.is_in_file(batch) ? store.rows(batch) * store.width() : 0;
-    live.rows[value] = store.take(batch, state_->buffers->take(spare));
+    return store.take(batch, state_->buffers->take<T>(spare));
   };
   if (segment_ > 0) {
-    for (const ValueId value : incoming_) take_from(value, *live_.at(value));
+    for (const ValueId value : incoming_) live.rows[value] = take_from(*live_.at(value));
     for (const ValueId value : incoming_factors_) {
-      live.factors[value] = factors_.at(value)->take(batch, {});
+      live.factors[value] = take_from(*factors_.at(value));
     }
   } else if (const ValueId input = state_->graph.stages[stage_].input; input != kNoId) {
-    take_from(input, *hidden_);
+    live.rows[input] = take_from(*hidden_);
   }
   live.routings = std::move(routings_[batch]);
   routings_[batch].clear();
@@ -128,7 +128,7 @@ void SegmentedPass::put(std::size_t batch, LiveValues live) {
     state_->buffers->give_back(store_of(value, live_).put(batch, std::move(rows)));
   }
   for (auto& [value, rows] : live.factors) {
-    store_of(value, factors_).put(batch, std::move(rows));
+    state_->buffers->give_back(store_of(value, factors_).put(batch, std::move(rows)));
   }
   routings_[batch] = std::move(live.routings);
 }

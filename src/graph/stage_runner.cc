@@ -1,6 +1,7 @@
 #include "graph/stage_runner.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "graph/kv_cache.h"
 #include "graph/row_tile.h"
@@ -120,7 +121,7 @@ bool StageRunner::is_factor(ValueId value) const {
 
 AlignedBuffer<std::uint16_t> StageRunner::rounded(ValueId value) const {
   const MatrixView rows = views_[value];
-  AlignedBuffer<std::uint16_t> result(rows.rows * rows.cols);
+  auto result = machine_.buffers->take<std::uint16_t>(rows.rows * rows.cols);
   machine_.threads->run((rows.rows + kTileRows - 1) / kTileRows, [&](std::size_t i) {
     const std::size_t first = i * kTileRows * rows.cols;
     const std::size_t count = std::min(kTileRows * rows.cols, rows.rows * rows.cols - first);
@@ -132,7 +133,7 @@ AlignedBuffer<std::uint16_t> StageRunner::rounded(ValueId value) const {
 void StageRunner::allocate(ValueId value, std::size_t tokens) {
   const auto width = static_cast<std::size_t>(stage_->values[value].width);
   const std::size_t height = rows_of(value, tokens);
-  buffers_[value] = machine_.buffers->take(height * width);
+  buffers_[value] = machine_.buffers->take<float>(height * width);
   views_[value] = {buffers_[value].data(), height, width};
 }
 
@@ -262,7 +263,7 @@ void StageRunner::observe(const Step& step) {
 void StageRunner::release(const Step& step) {
   for (ValueId v = 0; v < buffers_.size(); ++v) {
     if (v == output_ || schedule_.last_use[v] >= step.last) continue;
-    factor_buffers_[v] = {};
+    machine_.buffers->give_back(std::exchange(factor_buffers_[v], {}));
     factors_[v] = {};
     if (buffers_[v].capacity() == 0) continue;
     machine_.buffers->give_back(std::move(buffers_[v]));

@@ -10,6 +10,7 @@
 #include "graph/aligned_buffer.h"
 #include "graph/attention.h"
 #include "graph/batch.h"
+#include "graph/buffer_pool.h"
 #include "graph/executor.h"
 #include "graph/experts.h"
 #include "graph/factor_rows.h"

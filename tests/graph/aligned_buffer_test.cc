@@ -24,6 +24,16 @@ TEST(AlignedBuffers, AreAlignedAndWritableToTheirEnds) {
   }
 }
 
+TEST(AlignedBuffers, LeaveTheirMemory) {
+  AlignedBuffer<float> buffer(1000);
+  const void* const at = buffer.data();
+  const AlignedMemory memory = buffer.release();
+  EXPECT_EQ(memory.data(), at);
+  EXPECT_EQ(memory.bytes(), 4000u);
+  EXPECT_EQ(buffer.capacity(), 0u);
+  EXPECT_EQ(buffer.size(), 0u);
+}
+
 TEST(AlignedBuffers, GrowFromOneKindToTheOther) {
   AlignedBuffer<float> buffer;
   EXPECT_EQ(buffer.data(), nullptr);
