@@ -49,6 +49,10 @@ void add_method_options(CLI::App& verb, Arguments& a) {
   verb.add_option("--mismatch-strength", a.options.mismatch_strength,
                   "gptq: how far a linear makes up for what earlier ones did wrong, 0 to 1")
       ->capture_default_str();
+  verb.add_option("--awq-loss", a.options.awq_loss,
+                  "awq: errors that choose scales: linear (of linears' outputs), block (of what a "
+                  "layer gives, on 1024 tokens of the text)")
+      ->capture_default_str();
   verb.add_option("--search", a.search, "reference: the bytes llama-quantize writes");
   verb.add_option("--imatrix", a.options.imatrix, "llama.cpp importance matrix (GGUF or .dat)");
   verb.add_option("--calibration", a.options.calibration.text,

@@ -50,7 +50,10 @@ struct QuantizeOptions {
                                                // the quantized ones before them give
   bool desc_act = false;  // gptq targets: groups of columns in order of activation (g_idx);
                           // vLLM and LMDeploy refuse it
-  float mismatch_strength = 0.5f;  // then: how far a linear makes up for them, 0 to 1 (GPTAQ)
+  float mismatch_strength = 0.5f;   // then: how far a linear makes up for them, 0 to 1 (GPTAQ)
+  std::string awq_loss = "linear";  // what chooses AWQ's scales: linear (errors of the linears'
+                                    // outputs on all tokens), block (of what a layer gives, on 1024
+                                    // tokens of the text: slower)
 
   std::string outtype = "auto";           // type before quantization: auto, f32, f16 or bf16, as
                                           // convert_hf_to_gguf.py's option of that name

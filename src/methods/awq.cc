@@ -9,8 +9,8 @@
 #include <map>
 #include <numeric>
 #include <optional>
-#include <unordered_map>
 
+#include "methods/awq_trials.h"
 #include "methods/clip.h"
 #include "methods/quadratic_form.h"
 
@@ -18,19 +18,12 @@ namespace qwodel {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
-constexpr float kSmallestScale = 1e-4f;
 
 // About as many rows, spread evenly, stand for all of the weights.
 constexpr std::size_t kSampledRows = 320;
 
 // Trials that are rounded as they would be written: those that look best when they are not.
 constexpr std::size_t kMeasured = 4;
-
-// One candidate.
-struct Trial {
-  double ratio = 0;
-  bool duo = false;
-};
 
 // Some rows of one weight.
 struct Task {
@@ -47,7 +40,12 @@ struct Buffers {
 class AwqSearch {
  public:
   AwqSearch(const AwqGroup& group, const AwqOptions& options)
-      : group_(group), options_(options), d_(group.gram.rows), form_(group.gram, options.compute) {
+      : group_(group),
+        options_(options),
+        d_(group.gram.rows),
+        by_block_(static_cast<bool>(options.block_loss)),
+        trials_(group, options),
+        form_(group.gram, options.compute) {
     if (options_.compute == ComputeType::bf16) {
       coarse_form_.emplace(group.gram, options.compute, SplitParts::high);
     }
@@ -61,14 +59,18 @@ class AwqSearch {
       sampled += rows;
     }
     share_ = static_cast<double>(sampled) / static_cast<double>(rows_);
-    if (options_.duo) weigh_weights();
   }
 
   AwqScales run() {
     best_.scales.assign(d_, 1.0f);
-    best_.loss_before = best_.loss_after = loss(best_.scales, options_.rounding, form_);
-    for (const Trial& trial : promising(grid())) try_out(trial);
-    const Trial best{best_.ratio, best_.duo};
+    best_.loss_before = measured(best_.scales);
+    if (by_block_ && best_.loss_before == 0) {  // no token passes what the group is part of
+      by_block_ = false;
+      best_.loss_before = measured(best_.scales);
+    }
+    best_.loss_after = best_.loss_before;
+    for (const AwqTrial& trial : promising(trials_.grid())) try_out(trial);
+    const AwqTrial best{best_.ratio, best_.duo};
     for (const double step : {-0.5, 0.5}) {
       const double ratio = best.ratio + step / options_.ratios;
       if (ratio > 0 && ratio < 1) try_out({ratio, best.duo});
@@ -83,25 +85,15 @@ class AwqSearch {
     }
   }
 
-  std::vector<Trial> grid() const {
-    std::vector<Trial> trials;
-    for (int i = 0; i <= options_.ratios; ++i) {
-      const double ratio = static_cast<double>(i) / options_.ratios;
-      if (i > 0) trials.push_back({ratio, false});
-      if (options_.duo) trials.push_back({ratio, true});
-    }
-    return trials;
-  }
-
   // Those with the lowest loss when they are rounded in the range, in the same order. The loss
   // changes slowly with the ratio: every other one is looked at, then what is beside the best.
-  std::vector<Trial> promising(const std::vector<Trial>& trials) const {
+  std::vector<AwqTrial> promising(const std::vector<AwqTrial>& trials) const {
     if (options_.rounding == AwqRounding::range || trials.size() <= kMeasured) return trials;
     std::vector<double> losses(trials.size(), std::numeric_limits<double>::infinity());
     std::vector<bool> known(trials.size(), false);
     const auto look_at = [&](std::size_t i) {
       known[i] = true;
-      const std::vector<float> scales = scales_of(trials[i]);
+      const std::vector<float> scales = trials_.scales(trials[i]);
       if (scales.empty()) return;
       const double value = loss(scales, AwqRounding::range, coarse_form_ ? *coarse_form_ : form_);
       if (std::isfinite(value)) losses[i] = value;
@@ -116,12 +108,12 @@ class AwqSearch {
         if (beside && !known[i]) look_at(i);
       }
     }
-    std::vector<Trial> kept;
+    std::vector<AwqTrial> kept;
     for (const std::size_t i : lowest(losses)) kept.push_back(trials[i]);
     return kept;
   }
 
-  int step_of(const Trial& trial) const {
+  int step_of(const AwqTrial& trial) const {
     return static_cast<int>(std::lround(trial.ratio * options_.ratios));
   }
 
@@ -136,36 +128,10 @@ class AwqSearch {
     return order;
   }
 
-  // Mean over all rows of |w| relative to the largest of its group (AutoAWQ, quantizer.py).
-  void weigh_weights() {
-    std::vector<double> sums(d_, 0.0);
-    for (const AwqWeight& weight : group_.weights) {
-      const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
-      for (std::size_t r = 0; r < weight.values.rows; ++r) {
-        add_relative(weight.values.row(r), size, sums);
-      }
-    }
-    for (const double sum : sums) {
-      mean_weight_.push_back(static_cast<float>(sum / static_cast<double>(rows_)));
-    }
-  }
-
-  void add_relative(std::span<const float> row, std::size_t size, std::vector<double>& sums) const {
-    for (std::size_t first = 0; first < d_; first += size) {
-      float largest = 1e-6f;
-      for (std::size_t i = first; i < first + size; ++i) {
-        largest = std::max(largest, std::fabs(row[i]));
-      }
-      for (std::size_t i = first; i < first + size; ++i) {
-        sums[i] += static_cast<double>(std::fabs(row[i]) / largest);
-      }
-    }
-  }
-
-  void try_out(Trial trial) {
-    std::vector<float> scales = scales_of(trial);
+  void try_out(AwqTrial trial) {
+    std::vector<float> scales = trials_.scales(trial);
     if (scales.empty()) return;
-    const double value = loss(scales, options_.rounding, form_);
+    const double value = measured(scales);
     if (!(value < best_.loss_after)) return;
     best_.scales = std::move(scales);
     best_.ratio = trial.ratio;
@@ -173,56 +139,65 @@ class AwqSearch {
     best_.loss_after = value;
   }
 
-  // Normalized so that the smallest and the largest multiply to 1. Empty when they are useless.
-  std::vector<float> scales_of(Trial trial) const {
-    std::vector<float> scales(d_);
-    for (std::size_t c = 0; c < d_; ++c) {
-      double scale = std::pow(static_cast<double>(group_.mean_abs[c]), trial.ratio);
-      if (trial.duo) {
-        scale /= std::pow(static_cast<double>(mean_weight_[c]), 1 - trial.ratio) + 1e-4;
-      }
-      scales[c] = std::max(static_cast<float>(scale), kSmallestScale);
-    }
-    tie(scales);
-    const auto [low, high] = std::ranges::minmax(scales);
-    const float middle = std::sqrt(low * high);
-    if (!std::isfinite(middle) || middle <= 0) return {};
-    for (float& scale : scales) scale /= middle;
-    return scales;
+  // What trials are compared by in the end.
+  double measured(const std::vector<float>& scales) const {
+    if (!by_block_) return loss(scales, options_.rounding, form_);
+    return options_.block_loss(rounded(scales));
   }
 
-  // Columns that share a channel take the largest of their scales.
-  void tie(std::vector<float>& scales) const {
-    std::unordered_map<std::uint32_t, float> largest;
-    for (std::size_t c = 0; c < group_.channel.size(); ++c) {
-      float& scale = largest[group_.channel[c]];
-      scale = std::max(scale, scales[c]);
+  // All rows of the weights as they would be read, without the scales.
+  std::vector<std::vector<float>> rounded(const std::vector<float>& scales) const {
+    const Moments moments = moments_of(scales, options_.rounding);
+    std::vector<std::vector<float>> all;
+    for (const AwqWeight& weight : group_.weights) {
+      const ConstMatrixView& values = weight.values;
+      std::vector<float>& out = all.emplace_back(values.rows * d_);
+      const std::size_t tasks = (values.rows + kTaskRows - 1) / kTaskRows;
+      tbb::parallel_for(std::size_t{0}, tasks, [&](std::size_t i) {
+        const std::size_t first = i * kTaskRows;
+        const ConstMatrixView rows =
+            values.row_range(first, std::min(kTaskRows, values.rows - first));
+        Buffers& b = buffers_.local();
+        round({rows, &weight.scheme}, scales, moments, b);
+        for (std::size_t k = 0; k < rows.rows * d_; ++k) {
+          out[first * d_ + k] = rows.data[k] + b.difference[k];
+        }
+      });
     }
-    for (std::size_t c = 0; c < group_.channel.size(); ++c) scales[c] = largest[group_.channel[c]];
+    return all;
+  }
+
+  using Moments = std::map<std::size_t, GroupMoments>;  // by group_size, of scaled inputs
+
+  // None for rounding in the range.
+  Moments moments_of(const std::vector<float>& scales, AwqRounding rounding) const {
+    Moments moments;
+    if (rounding == AwqRounding::range) return moments;
+    for (const AwqWeight& weight : group_.weights) {
+      const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
+      if (moments.contains(size)) continue;
+      moments.emplace(size, GroupMoments(group_.gram, size, scales, options_.compute));
+    }
+    return moments;
   }
 
   // Of all rows, estimated from those that are looked at.
   double loss(const std::vector<float>& scales, AwqRounding rounding,
               const QuadraticForm& form) const {
-    std::map<std::size_t, GroupMoments> moments;  // by group_size
-    if (rounding == AwqRounding::clipped) {
-      for (const AwqWeight& weight : group_.weights) {
-        const auto size = static_cast<std::size_t>(weight.scheme.group_of(d_));
-        if (moments.contains(size)) continue;
-        moments.emplace(size, GroupMoments(group_.gram, size, scales, options_.compute));
-      }
-    }
+    const Moments moments = moments_of(scales, rounding);
     std::vector<double> losses(tasks_.size());
     tbb::parallel_for(std::size_t{0}, tasks_.size(), [&](std::size_t task) {
-      losses[task] = task_loss(tasks_[task], scales, moments, form, buffers_.local());
+      Buffers& b = buffers_.local();
+      round(tasks_[task], scales, moments, b);
+      losses[task] =
+          form.sum(ConstMatrixView(b.difference.data(), tasks_[task].rows.rows, d_), b.form);
     });
     return std::accumulate(losses.begin(), losses.end(), 0.0) / share_;
   }
 
-  // `moments` are of scaled inputs; none: to round in the range.
-  double task_loss(const Task& task, const std::vector<float>& scales,
-                   const std::map<std::size_t, GroupMoments>& moments, const QuadraticForm& form,
-                   Buffers& b) const {
+  // What rounding the scaled rows changes in them, without the scales: b.difference.
+  void round(const Task& task, const std::vector<float>& scales, const Moments& moments,
+             Buffers& b) const {
     const ConstMatrixView& rows = task.rows;
     const std::size_t count = rows.rows * d_;
     b.scaled.resize(count);
@@ -236,12 +211,10 @@ class AwqSearch {
       float* const row = b.difference.data() + r * d_;
       for (std::size_t c = 0; c < d_; ++c) row[c] /= scales[c];
     }
-    return form.sum(ConstMatrixView(b.difference.data(), rows.rows, d_), b.form);
   }
 
   // Parameters of the scaled rows, and what they make of them.
-  void choose(const Task& task, const std::map<std::size_t, GroupMoments>& moments,
-              Buffers& b) const {
+  void choose(const Task& task, const Moments& moments, Buffers& b) const {
     const ConstMatrixView scaled(b.scaled.data(), task.rows.rows, d_);
     b.matrix = GroupIntMatrix(*task.scheme, scaled.rows, d_);
     if (moments.empty()) {
@@ -257,12 +230,13 @@ class AwqSearch {
   const AwqGroup& group_;
   const AwqOptions& options_;
   std::size_t d_;
+  bool by_block_;
+  AwqTrials trials_;
   QuadraticForm form_;
   std::optional<QuadraticForm> coarse_form_;  // to put trials in order, where it is faster
   std::size_t rows_ = 0;
   double share_ = 1;  // of the rows that are looked at
   std::vector<Task> tasks_;
-  std::vector<float> mean_weight_;
   mutable tbb::enumerable_thread_specific<Buffers> buffers_;
   AwqScales best_;
 };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,12 +39,20 @@ enum class AwqRounding : std::uint8_t {
   clipped  // with searched parameters and clipping, as AWQ alone is written
 };
 
+// The loss of weights [out_features, in_features] as a trial would leave them, one for each of the
+// group: what they change in what their block gives.
+using AwqBlockLoss = std::function<double(const std::vector<std::vector<float>>& weights)>;
+
 struct AwqOptions {
   int ratios = 10;  // ratios 0, 1/ratios ... 1, then half steps around the best
   bool duo = true;  // the form with weights, too
   // clipped: of the best trials; which they are is seen when all are rounded in the range.
   AwqRounding rounding = AwqRounding::clipped;
   ComputeType compute = ComputeType::f32;  // of products with the Gram matrix; or bf16
+  // Chooses among the best trials in place of the error of the group's own outputs, if there is
+  // one: the paper's loss, of which that error is an approximation. If it is 0 without scales, it
+  // says nothing about the group.
+  AwqBlockLoss block_loss = {};
 };
 
 struct AwqScales {

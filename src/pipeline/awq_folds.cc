@@ -12,6 +12,7 @@
 #include "graph/task_threads.h"
 #include "methods/awq.h"
 #include "methods/second_moments.h"
+#include "pipeline/block_loss.h"
 #include "pipeline/fold_check.h"
 #include "pipeline/progress_meter.h"
 
@@ -48,6 +49,7 @@ class FoldSearch {
   }
 
   AwqFolds run() {
+    if (task_.block_tokens != nullptr) block_.emplace(task_, *task_.block_tokens);
     for (const LinearGroup& group : linear_groups(task_.graph)) {
       throw_if_cancelled(task_.cancel);
       const auto absorber = scale_absorber(task_.graph, group);
@@ -145,12 +147,14 @@ class FoldSearch {
     const auto known = moments(group, part);
     if (!absorber || !known || sources.empty()) return;
     std::vector<std::vector<float>> values;
+    std::vector<std::size_t> linears;
     AwqGroup search{.weights = {},
                     .gram = known->matrix(),
                     .mean_abs = known->mean_abs,
                     .channel = edge.channel};
     for (const std::uint32_t source : searched(sources)) {
-      const PlannedLinear& linear = task_.plan.linears[planned_.at(source)];
+      linears.push_back(planned_.at(source));
+      const PlannedLinear& linear = task_.plan.linears[linears.back()];
       if (linear.in_features != known->width()) return;
       values.push_back(read_linear(task_.model, linear));
       search.weights.push_back(
@@ -159,8 +163,15 @@ class FoldSearch {
            linear.scheme});
     }
     if (search.weights.empty()) return;
+    AwqOptions options{.compute = task_.compute};
+    if (block_) {
+      block_->enter(group.stage);
+      options.block_loss = [&](const std::vector<std::vector<float>>& rounded) {
+        return block_->measure(linears, rounded);
+      };
+    }
     AwqScales found;
-    threads_.execute([&] { found = search_awq_scales(search, {.compute = task_.compute}); });
+    threads_.execute([&] { found = search_awq_scales(search, options); });
     const WeightId reader = linear_weight(stage.ops[group.linears.front()]);
     folds_.folds.push_back({.reader = task_.graph.weights[reader].name,
                             .absorber = task_.graph.weights[absorber->weight].name,
@@ -255,6 +266,7 @@ class FoldSearch {
   LinearTask task_;
   const StatisticsFile& statistics_;
   TaskThreads threads_;
+  std::optional<BlockLoss> block_;
   std::unordered_map<std::uint32_t, std::size_t> planned_;  // source -> index into the plan
   AwqFolds folds_;
 };

@@ -26,6 +26,7 @@ CalibrationWork calibration_work(const CalibratedMethod& method, const QuantizeO
                                  bool statistics, bool sequential) {
   return {.statistics = statistics && options.statistics.empty(),
           .scaled = method.scale,
+          .by_block = method.scale && options.awq_loss == "block",
           .sequential = sequential,
           .compared = sequential && options.mismatch_strength > 0};
 }

@@ -26,6 +26,7 @@ bool is_true_sequential(const CalibratedMethod& method, const QuantizeOptions& o
 struct CalibrationWork {
   bool statistics = false;  // a pass that sums the second moments of all inputs
   bool scaled = false;      // AWQ's search
+  bool by_block = false;    // that runs layers to choose (block_loss.h)
   bool sequential = false;  // a pass in which linears are quantized one after the other
   bool compared = false;    // and one of the original model beside it
 };

@@ -114,9 +114,9 @@ std::string calibration_key(const QuantizeOptions& options, bool sequential) {
   if (!options.statistics.empty()) add_file(options.statistics);
   if (options.calibration.text.empty()) return key;
   add_file(options.calibration.text);
-  return key + fmt::format("{} {} {} {} {} {}\n", options.calibration.samples,
+  return key + fmt::format("{} {} {} {} {} {} {}\n", options.calibration.samples,
                            options.calibration.seq_len, options.compute, options.max_memory,
-                           sequential, options.mismatch_strength);
+                           sequential, options.mismatch_strength, options.awq_loss);
 }
 
 std::vector<InputSums> collect_sums(const RunningModel& model, const Executor& executor,

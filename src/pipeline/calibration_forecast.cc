@@ -7,6 +7,7 @@
 
 #include "calibrate/linear_input.h"
 #include "graph/segmented_pass.h"
+#include "pipeline/block_loss.h"
 #include "pipeline/calibration.h"
 #include "sources/graph_weights.h"
 
@@ -20,6 +21,7 @@ constexpr double kMostTokens = 512;
 // A product X^T X takes longer than its operations: rows are copied, sums widened.
 constexpr double kSumCost = 1.4;
 constexpr double kScaleTrials = 24;  // of AWQ's search, each a product of all weights
+constexpr double kBlockRuns = 7;     // of a layer for each of its inputs, in single precision
 
 // Bytes, as measured on SmolLM2: values of a token in a batch per channel of the hidden state, sums
 // and factors per square of the widest input, and code of oneDNN and its tables.
@@ -35,6 +37,7 @@ struct Layer {
   double squares = 0;  // of the widths of their inputs
   double widest = 0;   // of those
   double trial = 0;    // multiplications of all weights with X^T X
+  double inputs = 0;
 };
 
 Layer measure_layer(const Graph& graph, const std::vector<LinearInput>& inputs) {
@@ -43,6 +46,7 @@ Layer measure_layer(const Graph& graph, const std::vector<LinearInput>& inputs) 
     if (input.stage != 1) continue;
     const auto width = static_cast<double>(input.width);
     layer.squares += width * width;
+    ++layer.inputs;
     layer.widest = std::max(layer.widest, width);
     for (const WeightId weight : input.weights) {
       double values = 1;
@@ -135,7 +139,10 @@ Forecast forecast_calibration(const SourceModel& model, const Graph& graph,
   if (work.statistics) forwards += 1 + sums;
   if (work.sequential) forwards += 1 + sums;
   if (work.sequential && work.compared) forwards += 1 + 2 * sums;
-  const double trials = work.scaled ? kScaleTrials * layer.trial / layer.weights : 0;
+  double trials = work.scaled ? kScaleTrials * layer.trial / layer.weights : 0;
+  if (work.by_block) {
+    trials += kBlockRuns * layer.inputs * static_cast<double>(kBlockSamples * kBlockTokens);
+  }
   Forecast result;
   result.encode_seconds = per_token * static_cast<double>(layers) * (tokens * forwards + trials);
   if (runs) {

@@ -15,6 +15,7 @@
 #include "methods/hessian.h"
 #include "models/build_graph.h"
 #include "models/general_metadata.h"
+#include "pipeline/block_loss.h"
 #include "pipeline/calibration.h"
 #include "pipeline/calibration_forecast.h"
 #include "pipeline/checkpoint_writer.h"
@@ -292,7 +293,10 @@ void CheckpointJob::write(CheckpointWriter& writer, ArtifactReport& report) cons
     meter.advance(row.bytes);
   }
   PhaseTimes times;
-  const LinearTask work = task(finished, times);
+  LinearTask work = task(finished, times);
+  std::optional<TokenSequences> block_tokens;
+  if (method_.scales()) block_tokens = block_loss_tokens(options_, model_, graph_);
+  if (block_tokens) work.block_tokens = &*block_tokens;
   const auto quantizer =
       method_.make_quantizer(work, statistics.get(), calibration ? &*calibration : nullptr);
   for (const std::string& message : quantizer->warnings()) {

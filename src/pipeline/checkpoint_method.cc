@@ -40,6 +40,8 @@ CalibratedMethod CheckpointMethod::steps() const {
   return found == nullptr ? CalibratedMethod{.scale = false, .feed_back = false} : *found;
 }
 
+bool CheckpointMethod::scales() const { return steps().scale; }
+
 bool CheckpointMethod::feeds_back() const { return steps().feed_back; }
 
 bool CheckpointMethod::is_sequential() const { return is_true_sequential(steps(), options_); }

@@ -26,6 +26,7 @@ class CheckpointMethod {
   void with_source_codes();
 
   bool is_calibrated() const;
+  bool scales() const;
   bool feeds_back() const;
 
   bool is_sequential() const;

@@ -88,9 +88,8 @@ class Evidence {
       require_same_model(*statistics_, hash_of_model(graph, weights), options.model.string());
       if (steps_.scale || steps_.feed_back) require_gram(*statistics_);
       if (!steps_.scale) return;
-      folds_ = std::make_unique<TensorFolds>(model, graph, tensor_schemes(model, graph, choices),
-                                             *statistics_, options.cancel, thread_count(options),
-                                             product_type(options, graph));
+      folds_ = std::make_unique<TensorFolds>(options, model, graph,
+                                             tensor_schemes(model, graph, choices), *statistics_);
     } else if (!options.imatrix.empty()) {
       importance_ = std::make_unique<ImportanceMatrix>(read_importance_matrix(options.imatrix));
     }

@@ -10,6 +10,7 @@
 
 #include "graph/executor.h"
 #include "pipeline/fold_weights.h"
+#include "pipeline/one_layer.h"
 #include "pipeline/progress_meter.h"
 #include "qwodel/error.h"
 #include "sources/replaceable_weights.h"
@@ -19,43 +20,16 @@ namespace {
 
 constexpr std::uint32_t kTokens = 16;
 
-using Rows = std::vector<float>;  // [kTokens, hidden_size]
-
-Rows copy_of(ConstMatrixView rows) {
-  Rows values;
-  for (std::size_t r = 0; r < rows.rows; ++r) {
-    values.insert(values.end(), rows.row(r).begin(), rows.row(r).end());
-  }
-  return values;
-}
-
 // What every stage gives.
 class StageOutputs final : public StageKeeper {
  public:
   std::size_t first_stage() const override { return 0; }
   void load(std::uint64_t, MatrixView) const override {}
   void save(std::size_t, std::uint64_t, ConstMatrixView rows) override {
-    outputs.push_back(copy_of(rows));
+    outputs.push_back(copy_rows(rows));
   }
 
-  std::vector<Rows> outputs;
-};
-
-// Stage 1 of a graph, run on rows that are there already.
-class OneStage final : public StageKeeper {
- public:
-  explicit OneStage(const Rows& input) : input_(input) {}
-
-  std::size_t first_stage() const override { return 1; }
-  void load(std::uint64_t, MatrixView out) const override { std::ranges::copy(input_, out.data); }
-  void save(std::size_t stage, std::uint64_t, ConstMatrixView rows) override {
-    if (stage == 1) output = copy_of(rows);
-  }
-
-  Rows output;
-
- private:
-  const Rows& input_;
+  std::vector<HiddenRows> outputs;
 };
 
 // Token ids all over the vocabulary.
@@ -71,7 +45,8 @@ TokenSequences check_tokens(const Graph& graph) {
 }
 
 // Of `changed` against what a layer made of `input`, every token counting alike.
-double relative_change(const Rows& input, const Rows& output, const Rows& changed) {
+double relative_change(const HiddenRows& input, const HiddenRows& output,
+                       const HiddenRows& changed) {
   const std::size_t width = input.size() / kTokens;
   double total = 0;
   for (std::size_t first = 0; first < input.size(); first += width) {
@@ -92,7 +67,8 @@ class FoldCheck {
       : task_(task),
         folds_(folds),
         tokens_(check_tokens(task.graph)),
-        weights_(task.graph, task.model.spec, *task.model.weights) {}
+        weights_(task.graph, task.model.spec, *task.model.weights),
+        layer_(task.graph, weights_, options()) {}
 
   void run() {
     std::map<std::size_t, std::vector<std::size_t>> by_stage;
@@ -133,14 +109,10 @@ class FoldCheck {
   double measure(std::size_t stage, const std::vector<std::size_t>& folds) {
     const AwqFolds chosen = only(folds);
     fold_weights(task_, chosen, weights_);
-    Graph part = task_.graph;
-    part.stages = {task_.graph.stages.front(), task_.graph.stages[stage]};
-    if (!task_.graph.is_encoder) part.stages.push_back(task_.graph.stages.back());
-    OneStage layer(outputs_[stage - 1]);
     double change = std::numeric_limits<double>::infinity();
     try {
-      Executor(part, weights_, options()).forward(tokens_, nullptr, &layer);
-      change = relative_change(outputs_[stage - 1], outputs_[stage], layer.output);
+      const HiddenRows changed = layer_.run(stage, tokens_, outputs_[stage - 1]);
+      change = relative_change(outputs_[stage - 1], outputs_[stage], changed);
     } catch (const ValidationError&) {
       // Not finite any more.
     }
@@ -186,7 +158,8 @@ class FoldCheck {
   AwqFolds& folds_;
   TokenSequences tokens_;
   ReplaceableWeights weights_;
-  std::vector<Rows> outputs_;  // of stages, without scales
+  OneLayer layer_;
+  std::vector<HiddenRows> outputs_;  // of stages, without scales
 };
 
 }  // namespace

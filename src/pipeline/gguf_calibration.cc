@@ -21,9 +21,8 @@ GgufCalibration::GgufCalibration(const QuantizeOptions& options, const SourceMod
   require_same_model(statistics_, hash_of_model(graph_, weights_), options.model.string());
   require_gram(statistics_);
   if (steps.scale) {
-    folds_ = std::make_unique<TensorFolds>(model, graph_, tensor_schemes(inputs_, plan),
-                                           statistics_, options.cancel, thread_count(options),
-                                           product_type(options, graph_));
+    folds_ = std::make_unique<TensorFolds>(options, model, graph_, tensor_schemes(inputs_, plan),
+                                           statistics_);
     scaled_ = std::make_unique<ScaledPlan>(inputs_, plan, statistics_, *folds_);
     for (const std::string& message : folds_->warnings()) {
       if (options.warning) options.warning(message);

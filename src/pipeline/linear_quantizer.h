@@ -48,6 +48,8 @@ struct LinearTask {
   const FinishedLinears* finished = nullptr;  // null: none
   PhaseTimes* times = nullptr;                // may be null
   ComputeType compute = ComputeType::f32;     // of products with second moments; or bf16
+  // AWQ's scales are chosen by what layers give on these (block_loss.h); null: by what linears do.
+  const TokenSequences* block_tokens = nullptr;
 
   bool is_finished(std::size_t linear) const {
     return finished != nullptr && finished->contains(linear);

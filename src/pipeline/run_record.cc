@@ -27,6 +27,7 @@ Json settings_of(const QuantizeOptions& options) {
           {"method", options.method},
           {"true_sequential", options.true_sequential},
           {"desc_act", options.desc_act},
+          {"awq_loss", options.awq_loss},
           {"mismatch_strength", options.mismatch_strength},
           {"outtype", options.outtype},
           {"tensor_types", options.tensor_types},

@@ -1,5 +1,8 @@
 #include "pipeline/tensor_folds.h"
 
+#include "pipeline/artifact_job.h"
+#include "pipeline/block_loss.h"
+#include "pipeline/calibration.h"
 #include "pipeline/fold_weights.h"
 
 namespace qwodel {
@@ -20,17 +23,19 @@ LinearPlan quantized_linears(const SourceModel& model, const Graph& graph,
 
 }  // namespace
 
-TensorFolds::TensorFolds(const SourceModel& model, const Graph& graph, const SchemeOf& scheme_of,
-                         const StatisticsFile& statistics, const CancelToken* cancel, int threads,
-                         ComputeType compute)
+TensorFolds::TensorFolds(const QuantizeOptions& options, const SourceModel& model,
+                         const Graph& graph, const SchemeOf& scheme_of,
+                         const StatisticsFile& statistics)
     : statistics_(statistics),
       linears_(quantized_linears(model, graph, scheme_of)),
+      block_tokens_(block_loss_tokens(options, model, graph)),
       task_{.model = model,
             .graph = graph,
             .plan = linears_,
-            .cancel = cancel,
-            .threads = threads,
-            .compute = compute},
+            .cancel = options.cancel,
+            .threads = thread_count(options),
+            .compute = product_type(options, graph),
+            .block_tokens = block_tokens_ ? &*block_tokens_ : nullptr},
       folds_(find_awq_folds(task_, statistics)),
       weights_(graph, model.spec, *model.weights) {
   fold_weights(task_, folds_, weights_);

@@ -32,11 +32,11 @@ class TensorFolds {
   // quantized.
   using SchemeOf = std::function<std::optional<GroupIntScheme>(const std::string& tensor)>;
 
-  // Searches the scales under the groups and bits of each tensor. Everything outlives it. Throws
-  // QuantizationError for weights that are not finite, Error (interrupted).
-  TensorFolds(const SourceModel& model, const Graph& graph, const SchemeOf& scheme_of,
-              const StatisticsFile& statistics, const CancelToken* cancel, int threads,
-              ComputeType compute);
+  // Searches the scales under the groups and bits of each tensor, as the options say. Everything
+  // outlives it. Throws QuantizationError for weights that are not finite, Error (interrupted,
+  // usage).
+  TensorFolds(const QuantizeOptions& options, const SourceModel& model, const Graph& graph,
+              const SchemeOf& scheme_of, const StatisticsFile& statistics);
   TensorFolds(const TensorFolds&) = delete;
   TensorFolds& operator=(const TensorFolds&) = delete;
 
@@ -62,6 +62,7 @@ class TensorFolds {
 
   const StatisticsFile& statistics_;
   LinearPlan linears_;
+  std::optional<TokenSequences> block_tokens_;
   LinearTask task_;
   AwqFolds folds_;
   ReplaceableWeights weights_;

@@ -47,9 +47,19 @@ TEST_F(BadDirectory, GroupsThatDoNotDivideTheInputs) {
     const ProgramResult result = run(std::string("--method rtn --to ") + target);
     expect_refused(result, 3, "in_features 96");
     EXPECT_THAT(result.last_error_line(), testing::HasSubstr("model.layers.0."));
-    EXPECT_THAT(result.last_error_line(), testing::HasSubstr("smaller group size"));
+    EXPECT_THAT(result.last_error_line(), testing::HasSubstr("smaller group size, such as g32"));
   }
   EXPECT_EQ(run("--method rtn --to awq:g32").status, 0);
+}
+
+TEST_F(BadDirectory, GroupsOfWhichNoneDividesTheInputs) {
+  TinyLlama model;
+  model.hidden = 80;
+  model.intermediate = 80;
+  model.write(scratch_ / "model");
+  const ProgramResult result = run("--method rtn --to awq:g32");
+  expect_refused(result, 3, "in_features 80");
+  EXPECT_THAT(result.last_error_line(), testing::HasSubstr("choose another, such as gguf"));
 }
 
 TEST_F(BadDirectory, BitsThatAFormatDoesNotHave) {

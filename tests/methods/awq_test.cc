@@ -79,6 +79,49 @@ TEST(Awq, TheLossIsTheErrorOfTheOutputs) {
   EXPECT_NEAR(found.loss_before, expected, 1e-5 * expected);
 }
 
+// With the error of the outputs as the block's loss, as with that error itself.
+TEST(Awq, ABlocksLossChoosesAmongTheBest) {
+  const Layer layer = make_layer(96, 30.0f, 8);
+  const AwqScales by_outputs = search_awq_scales(layer.group(), {});
+  std::size_t asked = 0;
+  AwqOptions options;
+  options.block_loss = [&](const std::vector<std::vector<float>>& weights) {
+    ++asked;
+    double sum = 0;
+    for (std::size_t i = 0; i < layer.weights.size(); ++i) {
+      const auto error = static_cast<double>(weights.at(0).at(i) - layer.weights[i]);
+      sum += error * error * static_cast<double>(layer.gram[(i % kCols) * (kCols + 1)]);
+    }
+    return sum;
+  };
+  const AwqScales by_block = search_awq_scales(layer.group(), options);
+  EXPECT_EQ(by_block.scales, by_outputs.scales);
+  EXPECT_NEAR(by_block.loss_before, by_outputs.loss_before, 1e-5 * by_outputs.loss_before);
+  EXPECT_NEAR(by_block.loss_after, by_outputs.loss_after, 1e-5 * by_outputs.loss_after);
+  EXPECT_LT(by_block.loss_after, 0.7 * by_block.loss_before);
+  EXPECT_GE(asked, 5u);
+  EXPECT_LE(asked, 7u);  // no scales, the best four, half steps
+}
+
+TEST(Awq, ABlockThatIsBestWithoutScalesGetsNone) {
+  const Layer layer = make_layer(96, 30.0f, 8);
+  double loss = 0;
+  AwqOptions options;
+  options.block_loss = [&](const auto&) { return loss += 1; };
+  const AwqScales found = search_awq_scales(layer.group(), options);
+  EXPECT_EQ(found.scales, std::vector<float>(kCols, 1.0f));
+  EXPECT_EQ(found.loss_after, 1);
+}
+
+TEST(Awq, ABlockThatSeesNothingLeavesItToTheOutputs) {
+  const Layer layer = make_layer(96, 30.0f, 8);
+  AwqOptions options;
+  options.block_loss = [](const auto&) { return 0.0; };
+  const AwqScales found = search_awq_scales(layer.group(), options);
+  EXPECT_EQ(found.scales, search_awq_scales(layer.group(), {}).scales);
+  EXPECT_LT(found.loss_after, found.loss_before);
+}
+
 TEST(Awq, TiedChannelsHaveOneScale) {
   const Layer layer = make_layer(96, 30.0f, 4);
   AwqGroup group = layer.group();
