@@ -33,7 +33,8 @@ bool has_bf16_products() {
     const memory::desc factor({kSize, kSize}, memory::data_type::bf16, memory::format_tag::ab);
     const memory::desc out({kSize, kSize}, memory::data_type::f32, memory::format_tag::ab);
     try {
-      dnnl::matmul::primitive_desc(dnnl::matmul::desc(factor, factor, out), cpu());
+      static_cast<void>(
+          dnnl::matmul::primitive_desc(dnnl::matmul::desc(factor, factor, out), cpu()));
       return true;
     } catch (const dnnl::error&) {
       return false;

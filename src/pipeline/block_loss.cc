@@ -63,6 +63,16 @@ void BlockLoss::enter(std::size_t stage) {
   }
 }
 
+double BlockLoss::loss_of_layer() const {
+  try {
+    const double change = squared_distance(layer_.run(stage_, tokens_, input_), output_);
+    const double added = squared_distance(output_, input_);
+    return added > 0 ? change / added : change;
+  } catch (const ValidationError&) {  // not finite any more
+    return std::numeric_limits<double>::infinity();
+  }
+}
+
 double BlockLoss::measure(std::span<const std::size_t> linears,
                           std::span<const std::vector<float>> values) {
   for (std::size_t i = 0; i < linears.size(); ++i) {
@@ -72,14 +82,7 @@ double BlockLoss::measure(std::span<const std::size_t> linears,
           std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(first), out.size(), out.begin());
         });
   }
-  double loss = std::numeric_limits<double>::infinity();
-  try {
-    const double added = squared_distance(output_, input_);
-    const double change = squared_distance(layer_.run(stage_, tokens_, input_), output_);
-    loss = added > 0 ? change / added : change;
-  } catch (const ValidationError&) {
-    // Not finite any more.
-  }
+  const double loss = loss_of_layer();
   for (const std::size_t linear : linears) {
     weights_.replace(task_.plan.linears[linear].source, {});
   }

@@ -40,6 +40,8 @@ class BlockLoss {
   double measure(std::span<const std::size_t> linears, std::span<const std::vector<float>> values);
 
  private:
+  double loss_of_layer() const;
+
   LinearTask task_;
   const TokenSequences& tokens_;
   ReplaceableWeights weights_;

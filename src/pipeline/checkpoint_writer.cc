@@ -213,7 +213,7 @@ void CheckpointWriter::write_config(const LinearArtifact& artifact) {
 // level, except its README, whose text describes another artifact.
 void CheckpointWriter::copy_sidecars(const fs::path& from) {
   for (const auto& entry : fs::directory_iterator(from)) {
-    const fs::path file = entry.path();
+    const fs::path& file = entry.path();
     const std::string name = file.filename().string();
     const bool skip = !entry.is_regular_file() || name.starts_with('.') || is_weight_file(file) ||
                       name == "config.json" || name == "quantize_config.json" ||

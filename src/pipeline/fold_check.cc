@@ -109,19 +109,22 @@ class FoldCheck {
   double measure(std::size_t stage, const std::vector<std::size_t>& folds) {
     const AwqFolds chosen = only(folds);
     fold_weights(task_, chosen, weights_);
-    double change = std::numeric_limits<double>::infinity();
-    try {
-      const HiddenRows changed = layer_.run(stage, tokens_, outputs_[stage - 1]);
-      change = relative_change(outputs_[stage - 1], outputs_[stage], changed);
-    } catch (const ValidationError&) {
-      // Not finite any more.
-    }
+    const double change = change_of_layer(stage);
     for (const auto& [source, values] : chosen.replaced) weights_.replace(source, {});
     for (std::size_t i = 0; i < chosen.columns.size(); ++i) {
       if (chosen.columns[i].empty() && chosen.rows[i].empty()) continue;
       weights_.replace(task_.plan.linears[i].source, {});
     }
     return change;
+  }
+
+  double change_of_layer(std::size_t stage) const {
+    const HiddenRows& input = outputs_[stage - 1];
+    try {
+      return relative_change(input, outputs_[stage], layer_.run(stage, tokens_, input));
+    } catch (const ValidationError&) {  // not finite any more
+      return std::numeric_limits<double>::infinity();
+    }
   }
 
   AwqFolds only(const std::vector<std::size_t>& folds) const {

@@ -24,7 +24,7 @@ std::string read_text(const std::filesystem::path& path) {
   return replace_all(replace_all(text, "\r\n", "\n"), "\r", "\n");
 }
 
-std::string key_part(std::string name) {
+std::string key_part(std::string_view name) {
   // Per code point, not per byte: one replacement for each character.
   std::string result;
   for (std::string_view rest = name; !rest.empty();) {
