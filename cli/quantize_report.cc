@@ -132,6 +132,18 @@ nlohmann::ordered_json to_json(const QuantizeReport& report) {
           {"seconds", report.seconds}};
 }
 
+void print_forecast(const QuantizeReport& plan) {
+  std::vector<std::string> artifacts;
+  std::uint64_t bytes = 0;
+  for (const ArtifactReport& artifact : plan.artifacts) {
+    artifacts.push_back(fmt::format("{} {}", artifact.target, bytes_text(artifact.bytes)));
+    bytes += artifact.bytes;
+  }
+  fmt::print(stderr, "plan: {}; about {} of memory, {} of disk, {:.0f} s\n",
+             fmt::join(artifacts, ", "), bytes_text(plan.peak_memory_bytes), bytes_text(bytes),
+             plan.seconds);
+}
+
 void print_report(const QuantizeReport& report, bool is_plan, bool verbose) {
   for (const ArtifactReport& artifact : report.artifacts) {
     if (is_plan || verbose) print_tensors(artifact);

@@ -9,6 +9,9 @@ namespace qwodel::cli {
 
 nlohmann::ordered_json to_json(const QuantizeReport& report);
 
+// A line on stderr: what a run will make and take.
+void print_forecast(const QuantizeReport& plan);
+
 // Sizes and paths, the linears whose outputs lost most; of a plan, or when `verbose`, every tensor.
 void print_report(const QuantizeReport& report, bool is_plan, bool verbose);
 

@@ -141,6 +141,7 @@ QuantizeOptions complete_options(Arguments& a, Common& common) {
   options.cancel = &common.cancel;
   options.warning = print_warning;
   options.progress = progress_printer();
+  options.planned = print_forecast;
   return options;
 }
 

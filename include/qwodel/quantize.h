@@ -34,6 +34,8 @@ struct CoremlPackageOptions {
                                   // checkpoint's modules.json says
 };
 
+struct QuantizeReport;
+
 struct QuantizeOptions {
   std::filesystem::path model;  // Hugging Face directory, or .gguf
   std::vector<std::string>
@@ -78,7 +80,9 @@ struct QuantizeOptions {
 
   ProgressCallback progress;                      // may be empty
   std::function<void(std::string_view)> warning;  // may be empty
-  const CancelToken* cancel = nullptr;            // may be null
+  // What plan() foretells, before the work of a run that is calibrated; may be empty.
+  std::function<void(const QuantizeReport& plan)> planned;
+  const CancelToken* cancel = nullptr;  // may be null
 };
 
 // Of a linear of a directory (awq, gptq, ct) that was quantized under its inputs.

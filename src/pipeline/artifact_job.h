@@ -17,6 +17,7 @@ namespace qwodel {
 struct Forecast {
   std::uint64_t peak_memory_bytes = 0;  // resident, as peak_memory() counts it
   double encode_seconds = 0;            // on all threads; not what the disk adds
+  double statistics_seconds = 0;        // of a pass that all targets of a run share
 };
 
 class ArtifactJob {

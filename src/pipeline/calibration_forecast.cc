@@ -136,15 +136,16 @@ Forecast forecast_calibration(const SourceModel& model, const Graph& graph,
                         static_cast<double>(options.calibration.seq_len);
   const double sums = kSumCost * layer.squares / (2 * layer.weights);
   double forwards = 0;
-  if (work.statistics) forwards += 1 + sums;
   if (work.sequential) forwards += 1 + sums;
   if (work.sequential && work.compared) forwards += 1 + 2 * sums;
   double trials = work.scaled ? kScaleTrials * layer.trial / layer.weights : 0;
   if (work.by_block) {
     trials += kBlockRuns * layer.inputs * static_cast<double>(kBlockSamples * kBlockTokens);
   }
+  const double per_model_token = per_token * static_cast<double>(layers);
   Forecast result;
-  result.encode_seconds = per_token * static_cast<double>(layers) * (tokens * forwards + trials);
+  result.encode_seconds = per_model_token * (tokens * forwards + trials);
+  if (work.statistics) result.statistics_seconds = per_model_token * tokens * (1 + sums);
   if (runs) {
     result.peak_memory_bytes = static_cast<std::uint64_t>(
         memory_of(layer, settings, static_cast<double>(graph.hidden_size), tokens, work));

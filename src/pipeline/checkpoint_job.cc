@@ -214,10 +214,12 @@ Forecast CheckpointJob::forecast() const {
   constexpr std::uint64_t kBytesPerValue = 4 + 1 + 1;
   Forecast result{.peak_memory_bytes = resident_memory() + threads * size(largest) * kBytesPerValue,
                   .encode_seconds = seconds * static_cast<double>(values) /
-                                    static_cast<double>(size(sample) * threads)};
+                                    static_cast<double>(size(sample) * threads),
+                  .statistics_seconds = 0};
   const Forecast run = forecast_calibration(model_, graph_, options_, method_.calibration_work());
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
+  result.statistics_seconds = run.statistics_seconds;
   return result;
 }
 

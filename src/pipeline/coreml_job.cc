@@ -251,12 +251,14 @@ Forecast CoremlJob::forecast() const {
   const int threads = thread_count(options_);
   Forecast result{
       .peak_memory_bytes = resident_memory() + static_cast<std::uint64_t>(threads) * kTileBytes,
-      .encode_seconds = values * kSecondsPerValue / threads};
+      .encode_seconds = values * kSecondsPerValue / threads,
+      .statistics_seconds = 0};
   if (!needs_statistics()) return result;
   const Forecast run = forecast_calibration(
       model_, graph_, options_, calibration_work(steps_of(options_.method), options_, true, false));
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
+  result.statistics_seconds = run.statistics_seconds;
   return result;
 }
 

@@ -231,6 +231,7 @@ Forecast GgufJob::forecast() const {
   const Forecast run = forecast_calibration(model_, build_graph(model_.spec), options_, work);
   result.peak_memory_bytes += run.peak_memory_bytes;
   result.encode_seconds += run.encode_seconds;
+  result.statistics_seconds = run.statistics_seconds;
   return result;
 }
 

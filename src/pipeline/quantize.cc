@@ -163,6 +163,41 @@ std::unique_ptr<ImportanceMatrix> importance_of_run(QuantizeOptions options,
   return importance;
 }
 
+// Adds what a job will take; a pass that all targets of a run share counts once.
+Forecast foretell(const ArtifactJob& job, Forecast& run) {
+  Forecast forecast = job.forecast();
+  run.peak_memory_bytes = std::max(run.peak_memory_bytes, forecast.peak_memory_bytes);
+  run.encode_seconds += forecast.encode_seconds;
+  run.statistics_seconds = std::max(run.statistics_seconds, forecast.statistics_seconds);
+  return forecast;
+}
+
+void add_forecast(const Forecast& run, QuantizeReport& report) {
+  report.peak_memory_bytes = run.peak_memory_bytes;
+  report.seconds += run.encode_seconds + run.statistics_seconds;
+}
+
+// Tells the caller what the run will make and take. GGUFs as a dry run plans them: their importance
+// is not known yet.
+void announce(const QuantizeOptions& options, const SourceModel& model,
+              const std::vector<Target>& targets, const Jobs& jobs) {
+  if (!options.planned) return;
+  QuantizeReport plan;
+  Forecast run;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    std::unique_ptr<ArtifactJob> gguf;
+    if (jobs[i] == nullptr) {
+      gguf = std::make_unique<GgufJob>(options, model, targets[i], nullptr, targets.size(), true);
+    }
+    const ArtifactJob& job = gguf ? *gguf : *jobs[i];
+    if (is_finished(options, jobs, job)) continue;
+    plan.artifacts.push_back(job.report());
+    foretell(job, run);
+  }
+  add_forecast(run, plan);
+  options.planned(plan);
+}
+
 // An interrupted run leaves the statistics to one that resumes.
 void make_artifact(const QuantizeOptions& options, const ArtifactJob& job,
                    RunStatistics* statistics, ArtifactReport& report) {
@@ -178,6 +213,7 @@ void make_artifact(const QuantizeOptions& options, const ArtifactJob& job,
 // Makes the artifacts that are not there yet, or foretells that, and reports all of them.
 void run_jobs(const QuantizeOptions& options, const Jobs& jobs, bool dry_run,
               RunStatistics* statistics, RunRecord* record, QuantizeReport& report) {
+  Forecast run;
   for (const auto& job : jobs) {
     for (const std::string& message : job->warnings()) {
       if (options.warning) options.warning(message);
@@ -189,16 +225,14 @@ void run_jobs(const QuantizeOptions& options, const Jobs& jobs, bool dry_run,
       continue;
     }
     if (dry_run || options.max_memory > 0) {
-      const Forecast forecast = job->forecast();
-      warn_of_memory(options, forecast);
-      report.peak_memory_bytes = std::max(report.peak_memory_bytes, forecast.peak_memory_bytes);
-      report.seconds += forecast.encode_seconds;
+      warn_of_memory(options, foretell(*job, run));
     }
     if (dry_run) continue;
     make_artifact(options, *job, statistics, report.artifacts.back());
     if (record != nullptr) record->keep();
   }
   if (record != nullptr) record->discard();
+  add_forecast(run, report);
 }
 
 QuantizeReport run(QuantizeOptions options, bool dry_run) {
@@ -222,8 +256,10 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const bool has_gguf = std::ranges::any_of(jobs, [](const auto& job) { return job == nullptr; });
   const bool calibrated_gguf = has_gguf && GgufJob::is_calibrated(options.method);
   if (!dry_run) {
-    if (calibrated_gguf || any(options, jobs, &ArtifactJob::needs_calibration))
+    if (calibrated_gguf || any(options, jobs, &ArtifactJob::needs_calibration)) {
+      announce(options, model, targets, jobs);
       use_builtin_text(options);
+    }
     if (calibrated_gguf || any(options, jobs, &ArtifactJob::needs_statistics)) {
       statistics = make_statistics(options);
     }

@@ -121,6 +121,19 @@ TEST_F(CommandLine, PlanForetellsTheMemoryOfACalibratedRun) {
   EXPECT_LT(rounded, 0.5 * forecast);
 }
 
+TEST_F(CommandLine, ACalibratedRunSaysFirstWhatItWillTake) {
+  TinyLlama().write(scratch_ / "model");
+  const ProgramResult result =
+      run("quantize " + path("model") +
+          " --to awq:g64,gguf:Q4_0 --method awq --samples 4 --seq-len 64 -o " + path("out"));
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err.substr(0, 14), "plan: awq:AWQ ") << result.err;
+  const std::string line = result.err.substr(0, result.err.find('\n'));
+  EXPECT_THAT(line, testing::HasSubstr(", gguf:Q4_0 "));
+  EXPECT_THAT(line, testing::HasSubstr(" of memory, "));
+  EXPECT_THAT(line, testing::HasSubstr(" of disk, "));
+}
+
 TEST_F(CommandLine, PlanWritesNothing) {
   const Json report = run_json("plan " + kModel + " --to gguf:Q8_0 -o " + path("c.gguf"));
   EXPECT_GT(report["artifacts"][0]["bytes"].get<std::uint64_t>(), 300000u);
