@@ -3,13 +3,8 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <new>
 #include <vector>
-
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "cli/output.h"
 #include "cli/verb.h"
@@ -24,15 +19,6 @@ constexpr Verb kVerbs[] = {
 };
 
 Common common;
-
-// glibc would raise the size from which blocks are mapped to that of the largest one it has freed,
-// and keep smaller ones: 30 MB of matrices that are long done with.
-void give_large_blocks_back() {
-#ifdef __GLIBC__
-  constexpr int kMapped = 1 << 20;
-  mallopt(M_MMAP_THRESHOLD, kMapped);
-#endif
-}
 
 void on_interrupt(int) { common.cancel.cancel(); }
 
@@ -106,7 +92,6 @@ void add_max_memory(CLI::App& verb, std::uint64_t& bytes) {
 }  // namespace qwodel::cli
 
 int main(int argc, char** argv) {
-  qwodel::cli::give_large_blocks_back();
   struct sigaction action{};
   action.sa_handler = qwodel::cli::on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends the program at once

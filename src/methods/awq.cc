@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 
 // About as many rows, spread evenly, stand for all of the weights.
-constexpr std::size_t kSampledRows = 320;
+constexpr std::size_t kSampledRows = 256;
 
 // Trials that are rounded as they would be written: those that look best when they are not.
 constexpr std::size_t kMeasured = 4;

@@ -1,8 +1,7 @@
 #include "methods/output_loss.h"
 
 #include <algorithm>
-
-#include "graph/matmul.h"
+#include <numeric>
 
 namespace qwodel {
 namespace {
@@ -32,17 +31,6 @@ void round_to_nearest(ConstMatrixView weights, std::span<const std::size_t> rows
   }
 }
 
-// x G x^T, where `product` is x G and G has the inputs' mean squares on its diagonal.
-double squares(std::span<const float> x, std::span<const float> product,
-               const SecondMoments& moments) {
-  double total = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const float excess = moments.gram[i * x.size() + i] - moments.mean_squares[i];
-    total += static_cast<double>(x[i]) * static_cast<double>(product[i] - excess * x[i]);
-  }
-  return total;
-}
-
 }  // namespace
 
 OutputLossSample::OutputLossSample(ConstMatrixView wanted) {
@@ -58,41 +46,37 @@ OutputLossSample::OutputLossSample(ConstMatrixView wanted) {
 OutputLossSample::Sums OutputLossSample::measure_rows(std::size_t first, std::size_t count,
                                                       ConstMatrixView weights,
                                                       const GroupIntMatrix& quantized,
-                                                      const SecondMoments& moments,
+                                                      const QuadraticForm& moments,
                                                       const FoldedScales& scales) const {
   const std::size_t d = weights.cols;
   const std::span<const std::size_t> rows = std::span(rows_).subspan(first, count);
-  std::vector<float> values(3 * count * d), products(3 * count * d);
+  std::vector<float> values(3 * count * d);
   const MatrixView outputs(values.data(), count, d);
   const MatrixView nearest(values.data() + count * d, count, d);
   const MatrixView decoded(values.data() + 2 * count * d, count, d);
   round_to_nearest(weights, rows, quantized.scheme, scales, nearest);
   for (std::size_t r = 0; r < count; ++r) {
     const std::span<const float> wanted(wanted_.data() + (first + r) * d, d);
+    const float scale = scales.rows.empty() ? 1.0f : scales.rows[rows[r]];
     quantized.decode(rows[r], decoded.row(r));
     for (std::size_t i = 0; i < d; ++i) {
-      outputs.row(r)[i] = wanted[i];
-      nearest.row(r)[i] -= wanted[i];
-      decoded.row(r)[i] -= wanted[i];
+      outputs.row(r)[i] = scale * wanted[i];
+      nearest.row(r)[i] = scale * (nearest.row(r)[i] - wanted[i]);
+      decoded.row(r)[i] = scale * (decoded.row(r)[i] - wanted[i]);
     }
   }
-  const MatrixView product(products.data(), 3 * count, d);
-  multiply(ConstMatrixView(values.data(), 3 * count, d), moments.matrix(), product);
-  Sums sums;
-  for (std::size_t r = 0; r < count; ++r) {
-    const double scale = scales.rows.empty() ? 1.0 : static_cast<double>(scales.rows[rows[r]]);
-    const auto of = [&](std::size_t line, std::span<const float> x) {
-      return scale * scale * squares(x, product.row(line), moments);
-    };
-    sums.outputs += of(r, outputs.row(r));
-    sums.nearest += of(count + r, nearest.row(r));
-    sums.quantized += of(2 * count + r, decoded.row(r));
-  }
-  return sums;
+  SplitBuffers buffers;
+  std::vector<double> sums(3 * count);
+  moments.rows({values.data(), 3 * count, d}, buffers, sums);
+  const auto sum_of = [&](std::size_t kind) {
+    const auto begin = sums.begin() + static_cast<std::ptrdiff_t>(kind * count);
+    return std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(count), 0.0);
+  };
+  return {.outputs = sum_of(0), .nearest = sum_of(1), .quantized = sum_of(2)};
 }
 
 OutputLoss OutputLossSample::measure(ConstMatrixView weights, const GroupIntMatrix& quantized,
-                                     const SecondMoments& moments, const FoldedScales& scales,
+                                     const QuadraticForm& moments, const FoldedScales& scales,
                                      const TaskThreads& threads) const {
   std::vector<Sums> parts((rows_.size() + kTaskRows - 1) / kTaskRows);
   threads.run(parts.size(), [&](std::size_t task) {

@@ -9,7 +9,7 @@
 #include "codecs/group_int.h"
 #include "core/matrix.h"
 #include "graph/task_threads.h"
-#include "methods/second_moments.h"
+#include "methods/quadratic_form.h"
 
 namespace qwodel {
 
@@ -35,10 +35,10 @@ class OutputLossSample {
   explicit OutputLossSample(ConstMatrixView wanted);
 
   // `weights` [out_features, in_features]: those that rounding to nearest would start from, scaled,
-  // too. `moments` are of the scaled inputs; channels may be damped. All is 0 when the outputs are.
-  // The result does not depend on threads.
+  // too. `moments` are the second moments of the scaled inputs, without damping. All is 0 when the
+  // outputs are. The result does not depend on threads.
   OutputLoss measure(ConstMatrixView weights, const GroupIntMatrix& quantized,
-                     const SecondMoments& moments, const FoldedScales& scales,
+                     const QuadraticForm& moments, const FoldedScales& scales,
                      const TaskThreads& threads) const;
 
  private:
@@ -50,7 +50,7 @@ class OutputLossSample {
   };
 
   Sums measure_rows(std::size_t first, std::size_t count, ConstMatrixView weights,
-                    const GroupIntMatrix& quantized, const SecondMoments& moments,
+                    const GroupIntMatrix& quantized, const QuadraticForm& moments,
                     const FoldedScales& scales) const;
 
   std::vector<std::size_t> rows_;  // of the linear

@@ -1,6 +1,7 @@
 #include "methods/quadratic_form.h"
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 #include "kernels/row_ops.h"
@@ -41,20 +42,25 @@ QuadraticForm::QuadraticForm(ConstMatrixView matrix, ComputeType compute, SplitP
   }
 }
 
-double QuadraticForm::sum(ConstMatrixView x, SplitBuffers& buffers) const {
+void QuadraticForm::rows(ConstMatrixView x, SplitBuffers& buffers, std::span<double> out) const {
   buffers.rows.assign(x, compute_, parts_);
-  double total = 0;
+  std::ranges::fill(out, 0.0);
   for (const Block& block : blocks_) {
     const std::size_t columns = block.lower.rows();
     buffers.product.resize(x.rows * columns);
-    const MatrixView out(buffers.product.data(), x.rows, columns);
-    block.lower.multiply(buffers.rows, out);
+    const MatrixView product(buffers.product.data(), x.rows, columns);
+    block.lower.multiply(buffers.rows, product);
     for (std::size_t r = 0; r < x.rows; ++r) {
       const auto left = x.row(r).subspan(block.first, columns);
-      total += static_cast<double>(dot(left.data(), out.row(r).data(), columns));
+      out[r] += static_cast<double>(dot(left.data(), product.row(r).data(), columns));
     }
   }
-  return total;
+}
+
+double QuadraticForm::sum(ConstMatrixView x, SplitBuffers& buffers) const {
+  std::vector<double> sums(x.rows);
+  rows(x, buffers, sums);
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace qwodel

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "core/matrix.h"
@@ -14,7 +15,10 @@ class QuadraticForm {
   // Of the lower triangle of `matrix` [n, n], which is copied. `compute` is f32 or bf16.
   QuadraticForm(ConstMatrixView matrix, ComputeType compute, SplitParts parts = SplitParts::both);
 
-  // The sum over rows of x [rows, n]. May run on several threads at once.
+  // Of every row of x [rows, n]. May run on several threads at once.
+  void rows(ConstMatrixView x, SplitBuffers& buffers, std::span<double> out) const;
+
+  // The sum over rows of x.
   double sum(ConstMatrixView x, SplitBuffers& buffers) const;
 
  private:

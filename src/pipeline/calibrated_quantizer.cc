@@ -47,7 +47,7 @@ class CalibratedQuantizer final : public LinearQuantizer {
       divide_moments(moments, linears.front());
       quantizer.quantize(linears, moments, {}, sink);
     }
-    for (const std::size_t i : unknown_) quantizer.round(i, {}, sink);
+    for (const std::size_t i : unknown_) quantizer.round(i, sink);
   }
 
   std::map<std::uint32_t, std::vector<float>> replaced() const override { return folds_.replaced; }

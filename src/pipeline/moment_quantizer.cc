@@ -32,15 +32,24 @@ std::vector<float> diagonal(const SecondMoments& moments) {
 void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMoments moments,
                                std::span<const float> cross,
                                const LinearQuantizer::Sink& sink) const {
-  damp_channels(moments);
-  const std::size_t d = moments.width();
-  const bool enough = static_cast<double>(moments.rows) >= kEnoughTokens * static_cast<double>(d);
+  Input input{.moments = std::move(moments), .measured = std::nullopt};
+  if (input.moments.rows > 0) {
+    // The high parts are off by less than a thousandth of an error: enough for a report.
+    measure(task_.times, "second moments", [&] {
+      input.measured.emplace(input.moments.matrix(), task_.compute, SplitParts::high);
+    });
+  }
+  damp_channels(input.moments);
+  const std::size_t d = input.moments.width();
+  const bool enough =
+      static_cast<double>(input.moments.rows) >= kEnoughTokens * static_cast<double>(d);
   if (!method_.feed_back || !enough) {
-    for (const std::size_t i : linears) round(i, moments, sink);
+    for (const std::size_t i : linears) round(i, input, sink);
     return;
   }
   const HessianFactor factor = measure(task_.times, "factorization", [&] {
-    return factorize_hessian(moments.matrix(), {}, task_.plan.linears[linears.front()].module);
+    return factorize_hessian(input.moments.matrix(), {},
+                             task_.plan.linears[linears.front()].module);
   });
   Drift drift;
   if (!cross.empty()) {
@@ -53,7 +62,7 @@ void MomentQuantizer::quantize(std::span<const std::size_t> linears, SecondMomen
   }
   for (const std::size_t i : linears) {
     throw_if_cancelled(task_.cancel);
-    feed_back(i, moments, factor, drift, sink);
+    feed_back(i, input, factor, drift, sink);
   }
 }
 
@@ -80,8 +89,13 @@ std::vector<float> MomentQuantizer::folded(std::size_t i) const {
   return values;
 }
 
-void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
+void MomentQuantizer::round(std::size_t i, const LinearQuantizer::Sink& sink) const {
+  round(i, Input{}, sink);
+}
+
+void MomentQuantizer::round(std::size_t i, const Input& input,
                             const LinearQuantizer::Sink& sink) const {
+  const SecondMoments& moments = input.moments;
   const PlannedLinear& linear = task_.plan.linears[i];
   const std::vector<float> values = folded(i);
   const ConstMatrixView view(values.data(), static_cast<std::size_t>(linear.out_features),
@@ -97,15 +111,15 @@ void MomentQuantizer::round(std::size_t i, const SecondMoments& moments,
     });
     result.errors = matrix_errors(view, result.matrix);
   }
-  result.calibrated = describe(i, view, OutputLossSample(view), result.matrix, moments);
+  result.calibrated = describe(i, view, OutputLossSample(view), result.matrix, input);
   sink(i, result);
 }
 
 CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weights,
                                            const OutputLossSample& wanted,
                                            const GroupIntMatrix& quantized,
-                                           const SecondMoments& moments) const {
-  CalibratedLinear result{.tokens = moments.rows};
+                                           const Input& input) const {
+  CalibratedLinear result{.tokens = input.moments.rows};
   FoldedScales scales;
   if (!folds_.columns.empty()) {
     scales = {.columns = folds_.columns[i], .rows = folds_.rows[i]};
@@ -116,8 +130,8 @@ CalibratedLinear MomentQuantizer::describe(std::size_t i, ConstMatrixView weight
       result.scale_duo = !fold.refused && fold.duo;
     }
   }
-  if (moments.rows == 0) return result;
-  const OutputLoss loss = wanted.measure(weights, quantized, moments, scales, threads_);
+  if (!input.measured) return result;
+  const OutputLoss loss = wanted.measure(weights, quantized, *input.measured, scales, threads_);
   result.loss_before = loss.nearest;
   result.loss_after = loss.quantized;
   return result;
@@ -150,9 +164,8 @@ void MomentQuantizer::fit(ConstMatrixView weights, const HessianFactor& factor,
   });
 }
 
-void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
-                                const HessianFactor& factor, const Drift& drift,
-                                const LinearQuantizer::Sink& sink) const {
+void MomentQuantizer::feed_back(std::size_t i, const Input& input, const HessianFactor& factor,
+                                const Drift& drift, const LinearQuantizer::Sink& sink) const {
   const PlannedLinear& linear = task_.plan.linears[i];
   const std::vector<float> values = folded(i);
   std::vector<float> decoded = values;
@@ -173,7 +186,7 @@ void MomentQuantizer::feed_back(std::size_t i, const SecondMoments& moments,
           [&] { threads_.execute([&] { gptq(target, factor, result.matrix); }); });
   measure(task_.times, "report", [&] {
     result.errors = matrix_errors(view, result.matrix);
-    result.calibrated = describe(i, view, wanted, result.matrix, moments);
+    result.calibrated = describe(i, view, wanted, result.matrix, input);
     result.calibrated->damp_percent = factor.damp_percent;
   });
   measure(task_.times, "writing", [&] { sink(i, result); });

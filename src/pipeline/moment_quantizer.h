@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "graph/task_threads.h"
 #include "methods/hessian.h"
 #include "methods/output_loss.h"
+#include "methods/quadratic_form.h"
 #include "methods/second_moments.h"
 #include "pipeline/awq_folds.h"
 #include "pipeline/linear_quantizer.h"
@@ -27,9 +29,8 @@ class MomentQuantizer {
   void quantize(std::span<const std::size_t> linears, SecondMoments moments,
                 std::span<const float> cross, const LinearQuantizer::Sink& sink) const;
 
-  // Without feedback; the moments may have no rows.
-  void round(std::size_t linear, const SecondMoments& moments,
-             const LinearQuantizer::Sink& sink) const;
+  // A linear of whose inputs nothing is known.
+  void round(std::size_t linear, const LinearQuantizer::Sink& sink) const;
 
   // The linear's weights with what the folds make of them [out_features, in_features].
   std::vector<float> folded(std::size_t linear) const;
@@ -37,6 +38,12 @@ class MomentQuantizer {
   const TaskThreads& threads() const { return threads_; }
 
  private:
+  // What is known of the linears' input.
+  struct Input {
+    SecondMoments moments;                  // channels are damped
+    std::optional<QuadraticForm> measured;  // the moments without damping; nothing without rows
+  };
+
   // What the linears' input has drifted from the original's.
   struct Drift {
     ConstMatrixView cross;        // without data: it has not
@@ -47,13 +54,14 @@ class MomentQuantizer {
   void make_up(std::size_t linear, const Drift& drift, const HessianFactor& factor,
                MatrixView weights) const;
   void fit(ConstMatrixView weights, const HessianFactor& factor, GroupIntMatrix& out) const;
-  void feed_back(std::size_t linear, const SecondMoments& moments, const HessianFactor& factor,
+  void feed_back(std::size_t linear, const Input& input, const HessianFactor& factor,
                  const Drift& drift, const LinearQuantizer::Sink& sink) const;
+  void round(std::size_t linear, const Input& input, const LinearQuantizer::Sink& sink) const;
 
   // What a report says of it. `weights` are folded.
   CalibratedLinear describe(std::size_t linear, ConstMatrixView weights,
                             const OutputLossSample& wanted, const GroupIntMatrix& quantized,
-                            const SecondMoments& moments) const;
+                            const Input& input) const;
 
   LinearTask task_;
   CalibratedMethod method_;

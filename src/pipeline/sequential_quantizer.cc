@@ -61,7 +61,7 @@ class SequentialQuantizer final : public LinearQuantizer {
       sink(linear, result);
     };
     for (const std::size_t linear : pending(unknown_, weights)) {
-      quantizer.round(linear, {}, replace);
+      quantizer.round(linear, replace);
     }
 
     // The model without rounding, if it is compared with.

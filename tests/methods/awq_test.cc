@@ -143,11 +143,12 @@ TEST(Awq, SilentChannelsAreHarmless) {
 
 // A sample stands for many rows: here it, every eighth row, is all there is to know.
 TEST(Awq, ASampleFindsWhatAllRowsFind) {
-  const Layer layer = make_layer(320, 12.0f, 7);
+  constexpr std::size_t kRows = 256;
+  const Layer layer = make_layer(kRows, 12.0f, 7);
   constexpr std::size_t kCopies = 8;
   Layer repeated = layer;
   repeated.weights.clear();
-  for (std::size_t row = 0; row < 320; ++row) {
+  for (std::size_t row = 0; row < kRows; ++row) {
     for (std::size_t copy = 0; copy < kCopies; ++copy) {
       const auto first = layer.weights.begin() + static_cast<std::ptrdiff_t>(row * kCols);
       repeated.weights.insert(repeated.weights.end(), first, first + kCols);

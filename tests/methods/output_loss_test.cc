@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "methods/second_moments.h"
+
 namespace qwodel {
 namespace {
 
@@ -42,6 +44,10 @@ class OutputLosses : public testing::Test {
       }
     }
     return second_moments(sums, 0, kWidth);
+  }
+
+  static QuadraticForm form_of(const SecondMoments& moments) {
+    return {moments.matrix(), ComputeType::f32};
   }
 
   // |X (a - b)^T|^2, row o of both times row_scales[o] (empty: 1).
@@ -90,9 +96,8 @@ class OutputLosses : public testing::Test {
 
 TEST_F(OutputLosses, AreThoseOfTheOutputs) {
   const GroupIntMatrix quantized = rounded(weights_, true);
-  damp_channels(moments_);  // has no say in what happens to the outputs
-  const OutputLoss loss =
-      OutputLossSample(view(weights_)).measure(view(weights_), quantized, moments_, {}, threads_);
+  const OutputLoss loss = OutputLossSample(view(weights_))
+                              .measure(view(weights_), quantized, form_of(moments_), {}, threads_);
   const double energy = square(inputs_, weights_, zeros_);
   const double nearest = square(inputs_, decoded(rounded(weights_, false)), weights_) / energy;
   const double searched = square(inputs_, decoded(quantized), weights_) / energy;
@@ -100,6 +105,13 @@ TEST_F(OutputLosses, AreThoseOfTheOutputs) {
   EXPECT_NEAR(loss.quantized, searched, 1e-4 * searched);
   EXPECT_NE(loss.nearest, loss.quantized);
   EXPECT_GT(loss.nearest, 1e-4);
+  // In bf16 moments and differences lose at most 2^-9 each, to either side.
+  const QuadraticForm coarse(moments_.matrix(), ComputeType::bf16, SplitParts::high);
+  const OutputLoss half =
+      OutputLossSample(view(weights_)).measure(view(weights_), quantized, coarse, {}, threads_);
+  EXPECT_NEAR(half.nearest, nearest, 2e-3 * nearest);
+  EXPECT_NEAR(half.quantized, searched, 2e-3 * searched);
+  EXPECT_NE(half.quantized, loss.quantized);
 }
 
 // Scales are no part of the outputs: what rounding would have given is what it gives without them.
@@ -113,7 +125,7 @@ TEST_F(OutputLosses, DoNotCountScales) {
   for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] /= columns[i % kWidth];
   const GroupIntMatrix quantized = rounded(scaled, false);
   const OutputLoss loss = OutputLossSample(view(scaled))
-                              .measure(view(scaled), quantized, moments_of(inputs),
+                              .measure(view(scaled), quantized, form_of(moments_of(inputs)),
                                        {.columns = columns, .rows = rows}, threads_);
   const double energy = square(inputs_, weights_, zeros_);
   const double nearest = square(inputs_, decoded(rounded(weights_, false)), weights_) / energy;
@@ -126,8 +138,8 @@ TEST_F(OutputLosses, CompareWithWhatIsWanted) {
   std::vector<float> wanted = weights_;
   for (std::size_t i = 0; i < wanted.size(); i += 3) wanted[i] += 0.5f;
   const GroupIntMatrix quantized = rounded(wanted, false);
-  const OutputLoss loss =
-      OutputLossSample(view(wanted)).measure(view(weights_), quantized, moments_, {}, threads_);
+  const OutputLoss loss = OutputLossSample(view(wanted))
+                              .measure(view(weights_), quantized, form_of(moments_), {}, threads_);
   const double energy = square(inputs_, wanted, zeros_);
   const double nearest = square(inputs_, decoded(rounded(weights_, false)), wanted) / energy;
   EXPECT_NEAR(loss.nearest, nearest, 1e-4 * nearest);
@@ -139,7 +151,7 @@ TEST_F(OutputLosses, WithoutInputsThereIsNone) {
   moments_.mean_squares.assign(kWidth, 0.0f);
   const OutputLoss loss =
       OutputLossSample(view(weights_))
-          .measure(view(weights_), rounded(weights_, true), moments_, {}, threads_);
+          .measure(view(weights_), rounded(weights_, true), form_of(moments_), {}, threads_);
   EXPECT_EQ(loss.nearest, 0);
   EXPECT_EQ(loss.quantized, 0);
 }
