@@ -68,7 +68,7 @@ void SegmentedPass::enter_stage() {
   for (const PassCut& cut : cuts_) {
     if (cut.stage == stage_) cuts.push_back(cut.op);
   }
-  runner_ = std::make_unique<StageRunner>(state_->runner(stage_, nullptr, cuts));
+  runner_.emplace(state_->runner(stage_, nullptr, cuts));
   state_->begin_stage(stage_);
   segment_ = 0;
 }

@@ -69,7 +69,7 @@ class SegmentedPass {
   std::size_t next_cut_ = 0;
   StageProgress progress_;
 
-  std::unique_ptr<StageRunner> runner_;  // of the stage that runs; null between stages
+  std::optional<StageRunner> runner_;  // of the stage that runs
   std::size_t stage_ = 0;
   std::size_t segment_ = 0;
   StoresOf<float> live_;

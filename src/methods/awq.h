@@ -50,8 +50,7 @@ struct AwqOptions {
   AwqRounding rounding = AwqRounding::clipped;
   ComputeType compute = ComputeType::f32;  // of products with the Gram matrix; or bf16
   // Chooses among the best trials in place of the error of the group's own outputs, if there is
-  // one: the paper's loss, of which that error is an approximation. If it is 0 without scales, it
-  // says nothing about the group.
+  // one. If it is 0 without scales, it says nothing about the group.
   AwqBlockLoss block_loss = {};
 };
 

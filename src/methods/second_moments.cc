@@ -25,7 +25,6 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
   moments.rows = sums.counts[part];
   moments.gram.assign(width * width, 0.0f);
   moments.mean_abs.assign(width, 0.0f);
-  moments.mean_squares.assign(width, 0.0f);
   if (moments.rows == 0) return moments;
   const double per_row = 1.0 / static_cast<double>(moments.rows);
   const float* triangle_row = sums.gram.data() + part * triangle(width);
@@ -34,7 +33,6 @@ SecondMoments second_moments(const InputSums& sums, std::size_t part, std::size_
       const auto value = static_cast<float>(static_cast<double>(*triangle_row++) * per_row);
       moments.gram[i * width + j] = value;
     }
-    moments.mean_squares[i] = moments.gram[i * width + i];
     moments.mean_abs[i] = static_cast<float>(sums.sum_abs[part * width + i] * per_row);
   }
   mirror(moments.gram, width);
@@ -50,7 +48,6 @@ void divide_channels(SecondMoments& moments, std::span<const float> scales) {
   const std::size_t d = moments.width();
   for (std::size_t i = 0; i < d; ++i) {
     for (std::size_t j = 0; j < d; ++j) moments.gram[i * d + j] /= scales[i] * scales[j];
-    moments.mean_squares[i] /= scales[i] * scales[i];
   }
 }
 

@@ -11,10 +11,9 @@
 namespace qwodel {
 
 struct SecondMoments {
-  std::vector<float> gram;          // X^T X / rows [width, width], both triangles
-  std::vector<float> mean_abs;      // mean |x| [width]
-  std::vector<float> mean_squares;  // mean x^2 [width]: the diagonal of gram before damping
-  std::uint64_t rows = 0;           // tokens they come from
+  std::vector<float> gram;      // X^T X / rows [width, width], both triangles
+  std::vector<float> mean_abs;  // mean |x| [width]
+  std::uint64_t rows = 0;       // tokens they come from
 
   std::size_t width() const { return mean_abs.size(); }
   ConstMatrixView matrix() const { return {gram.data(), width(), width()}; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "pipeline/artifact_job.h"
 #include "pipeline/calibration.h"
 #include "qwodel/error.h"
 
@@ -36,13 +35,7 @@ TokenSequences some_of(const TokenSequences& all) {
 
 std::optional<TokenSequences> block_loss_tokens(const QuantizeOptions& options,
                                                 const SourceModel& model, const Graph& graph) {
-  if (options.awq_loss == "linear") return std::nullopt;
-  if (options.awq_loss != "block") {
-    refuse_option("--awq-loss", options.awq_loss, "linear or block");
-  }
-  if (options.calibration.text.empty()) {
-    refuse_option("--awq-loss block", "statistics alone", "--calibration: layers run on a text");
-  }
+  if (options.awq_loss != "block") return std::nullopt;
   return some_of(read_samples(model, graph.vocab_size, options.model, options.calibration));
 }
 

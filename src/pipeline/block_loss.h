@@ -1,8 +1,8 @@
 // AWQ's literal loss: what rounding the linears of a group changes in what their layer gives, on
 // some tokens of the calibration text.
 //
-// Lin et al., "AWQ: Activation-aware Weight Quantization" (arXiv 2306.00978), section 3.2, measures
-// outputs of a block; methods/awq.h those of the group's linears, on all tokens.
+// AutoAWQ (quantizer.py) compares what the attention or the feed-forward gives, this the whole
+// layer; methods/awq.h, as the paper, what the group's linears give.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ namespace qwodel {
 inline constexpr std::size_t kBlockSamples = 8;
 inline constexpr std::size_t kBlockTokens = 128;
 
-// Nothing when the options do not ask for this loss. Throws Error (usage) when they name no text,
-// ValidationError for one that cannot be read.
+// Nothing when the options do not ask for this loss. Throws ValidationError for a text that cannot
+// be read.
 std::optional<TokenSequences> block_loss_tokens(const QuantizeOptions& options,
                                                 const SourceModel& model, const Graph& graph);
 

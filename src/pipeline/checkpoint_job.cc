@@ -72,7 +72,7 @@ CheckpointJob::CheckpointJob(const QuantizeOptions& options, const SourceModel& 
       method_(options, target_),
       path_(artifact_path(options, model, target, targets)),
       format_(linear_format(target.backend)),
-      scheme_(target.linears.value_or(GroupIntScheme{})) {
+      scheme_(*target.linears) {
   if (model.is_gguf()) {
     throw FormatNotSupportedError({.where = "--to " + target.backend,
                                    .found = "a .gguf as the model",

@@ -14,7 +14,7 @@ constexpr std::string_view kRepack = "repack";
 constexpr std::array<std::string_view, 3> kUncalibrated = {"rtn", "search", kRepack};
 
 std::string default_method(const Target& target) {
-  if (target.linears && target.linears->codes == CodeKind::float8) return "rtn";
+  if (target.linears->codes == CodeKind::float8) return "rtn";
   return target.backend == "awq" ? "awq" : "gptq";
 }
 

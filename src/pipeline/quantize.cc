@@ -62,6 +62,17 @@ void check_runtimes(const QuantizeOptions& options, const ArtifactFacts& facts) 
                                  .remedy = fmt::format("{} ({})", first.remedy, first.source)});
 }
 
+// Before any work, which would be long.
+void check_awq_loss(const QuantizeOptions& options) {
+  if (options.awq_loss == "linear") return;
+  if (options.awq_loss != "block") {
+    refuse_option("--awq-loss", options.awq_loss, "linear or block");
+  }
+  if (options.calibration.text.empty() && !options.statistics.empty()) {
+    refuse_option("--awq-loss block", "--statistics alone", "--calibration: layers run on a text");
+  }
+}
+
 // Of backends whose jobs do not know the option.
 void refuse_desc_act(const QuantizeOptions& options, const std::vector<Target>& targets) {
   const auto other = std::ranges::find_if(targets, [](const Target& t) { return !t.linears; });
@@ -194,6 +205,7 @@ void announce(const QuantizeOptions& options, const SourceModel& model,
     plan.artifacts.push_back(job.report());
     foretell(job, run);
   }
+  if (plan.artifacts.empty()) return;  // all are there
   add_forecast(run, plan);
   options.planned(plan);
 }
@@ -239,6 +251,7 @@ QuantizeReport run(QuantizeOptions options, bool dry_run) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Target> targets = parse_targets(options.targets);
   refuse_desc_act(options, targets);
+  check_awq_loss(options);
   // "out/" is what "out" is.
   if (!options.output.has_filename()) options.output = options.output.parent_path();
   if (!dry_run && options.output.empty()) refuse_option("-o", "nothing", "a path for the artifact");

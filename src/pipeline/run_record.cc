@@ -7,7 +7,6 @@
 
 #include "io/atomic_file.h"
 #include "io/json.h"
-#include "io/mapped_file.h"
 #include "qwodel/error.h"
 
 namespace qwodel {

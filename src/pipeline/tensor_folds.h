@@ -33,8 +33,7 @@ class TensorFolds {
   using SchemeOf = std::function<std::optional<GroupIntScheme>(const std::string& tensor)>;
 
   // Searches the scales under the groups and bits of each tensor, as the options say. Everything
-  // outlives it. Throws QuantizationError for weights that are not finite, Error (interrupted,
-  // usage).
+  // outlives it. Throws QuantizationError for weights that are not finite, Error (interrupted).
   TensorFolds(const QuantizeOptions& options, const SourceModel& model, const Graph& graph,
               const SchemeOf& scheme_of, const StatisticsFile& statistics);
   TensorFolds(const TensorFolds&) = delete;

@@ -148,7 +148,6 @@ TEST_F(OutputLosses, CompareWithWhatIsWanted) {
 
 TEST_F(OutputLosses, WithoutInputsThereIsNone) {
   moments_.gram.assign(moments_.gram.size(), 0.0f);
-  moments_.mean_squares.assign(kWidth, 0.0f);
   const OutputLoss loss =
       OutputLossSample(view(weights_))
           .measure(view(weights_), rounded(weights_, true), form_of(moments_), {}, threads_);

@@ -179,6 +179,7 @@ TEST_F(BlockLossOption, ChoosesOtherScalesWhateverTheThreads) {
 
 TEST_F(BlockLossOption, WantsATextAndAName) {
   expect_error<Error>([&] { quantize(options("literal", "a")); }, "linear or block");
+  expect_error<Error>([&] { plan(options("literal", "a")); }, "linear or block");
   QuantizeOptions statistics = options("block", "b");
   CalibrateOptions calibration;
   calibration.run.model = statistics.model;
